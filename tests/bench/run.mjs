@@ -1,0 +1,176 @@
+/**
+ * The benchmark: the same SQL in one browser run against Statik, its peers, and memory.
+ *
+ *   npm run bench -- [--browser chrome|firefox] [--rounds N] [--only engine,…] [--workload name,…]
+ *     [--cache-kib N] [--page-size N]
+ *
+ * Without --browser it runs in both. Each round runs every engine once, in an order that moves on by one each round, so
+ * that a slow minute of the machine does not hit one engine alone. Every engine has its own default settings, which the
+ * report prints; --cache-kib and --page-size give all of them the same. Prints tables, and writes everything, raw rounds
+ * included, to tests/bench/results/<date>.json. Fails if Statik failed or gave a wrong answer; a peer's failure is
+ * reported in its row.
+ */
+import { accessSync, constants } from 'node:fs';
+import { mkdir, writeFile } from 'node:fs/promises';
+import { cpus } from 'node:os';
+import { delimiter, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { parseArgs } from 'node:util';
+import puppeteer from 'puppeteer-core';
+import { render, summarize } from './report.mjs';
+import { serve } from './server.mjs';
+import { engines } from './web/engines.js';
+import { select } from './web/workloads.js';
+
+const CHECKOUT = fileURLToPath(new URL('../../', import.meta.url));
+const BASELINE = 'statik-bridge';
+const RUN_LIMIT_MS = 10 * 60_000;
+
+const BROWSERS = {
+  chrome: {
+    variable: 'CHROME_BIN',
+    programs: ['chromium', 'chromium-browser', 'google-chrome', 'google-chrome-stable'],
+    args: [
+      '--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking',
+      '--disable-component-update', '--disable-sync',
+    ],
+  },
+  firefox: { variable: 'FIREFOX_BIN', programs: ['firefox-esr', 'firefox'], args: [] },
+};
+
+const list = (text) => text?.split(',').map((name) => name.trim()).filter(Boolean);
+
+function options() {
+  const { values } = parseArgs({
+    options: {
+      browser: { type: 'string' },
+      rounds: { type: 'string', default: '3' },
+      only: { type: 'string' },
+      workload: { type: 'string' },
+      'cache-kib': { type: 'string' },
+      'page-size': { type: 'string' },
+    },
+  });
+  const wholeNumber = (name) => {
+    const text = values[name];
+    if (text === undefined) return undefined;
+    if (!/^[1-9]\d*$/.test(text)) throw new Error(`--${name} takes a whole number from 1, got ${text}`);
+    return Number(text);
+  };
+  const browsers = list(values.browser) ?? Object.keys(BROWSERS);
+  for (const browser of browsers) if (!BROWSERS[browser]) throw new Error(`--browser takes chrome or firefox, got ${browser}`);
+  const names = list(values.only) ?? Object.keys(engines);
+  for (const name of names) {
+    if (!engines[name]) throw new Error(`no engine ${name}; there are ${Object.keys(engines).join(', ')}`);
+  }
+  return {
+    browsers,
+    names,
+    rounds: wholeNumber('rounds'),
+    workloads: select(list(values.workload)),
+    overrides: { cacheKib: wholeNumber('cache-kib'), pageSize: wholeNumber('page-size') },
+  };
+}
+
+function findProgram({ variable, programs }) {
+  if (process.env[variable]) return process.env[variable];
+  for (const program of programs) {
+    for (const directory of (process.env.PATH ?? '').split(delimiter)) {
+      const path = join(directory, program);
+      try {
+        accessSync(path, constants.X_OK);
+        return path;
+      } catch (error) {
+        if (!['ENOENT', 'ENOTDIR', 'EACCES'].includes(error.code)) throw error;
+      }
+    }
+  }
+  throw new Error(`none of ${programs.join(', ')} is on PATH; install one or set ${variable}`);
+}
+
+/** One engine, once, on a page of its own. */
+async function runOnce(browser, origin, request) {
+  const page = await browser.newPage();
+  page.on('pageerror', (error) => console.error(`${request.engine}: ${error.message}`));
+  page.on('console', (message) => {
+    if (message.type() === 'error') console.error(`${request.engine}: ${message.text()}`);
+  });
+  try {
+    await page.goto(`${origin}/tests/bench/web/index.html`);
+    await page.waitForFunction(() => typeof globalThis.bench === 'function');
+    return await page.evaluate((payload) => globalThis.bench(payload), request);
+  } catch (error) {
+    return { failed: error.message, workload: 'page' };
+  } finally {
+    await page.close();
+  }
+}
+
+const describeRun = (run, workloads) => {
+  if (run.unavailable) return `unavailable: ${run.unavailable}`;
+  if (run.failed) return `FAILED in ${run.workload}: ${run.failed}`;
+  return `${workloads.reduce((sum, { name }) => sum + run.ms[name], 0).toFixed(0)} ms`;
+};
+
+async function runBrowser(name, origin, { names, rounds, workloads, overrides }) {
+  const settings = BROWSERS[name];
+  const browser = await puppeteer.launch({
+    browser: name,
+    executablePath: findProgram(settings),
+    args: settings.args,
+    headless: true,
+    protocolTimeout: RUN_LIMIT_MS,
+  });
+  try {
+    const version = await browser.version();
+    /** @type {Record<string, import('./report.mjs').Run[]>} */
+    const runs = Object.fromEntries(names.map((engine) => [engine, []]));
+    for (let round = 0; round < rounds; round += 1) {
+      for (let i = 0; i < names.length; i += 1) {
+        const engine = names[(i + round) % names.length];
+        const request = { engine, workloads: workloads.map((workload) => workload.name), ...overrides };
+        const run = await runOnce(browser, origin, request);
+        runs[engine].push(run);
+        console.error(`${name}, round ${round + 1} of ${rounds}, ${engine}: ${describeRun(run, workloads)}`);
+      }
+    }
+    return { version, runs };
+  } finally {
+    await browser.close();
+  }
+}
+
+async function main() {
+  const chosen = options();
+  const server = await serve(CHECKOUT);
+  const startedAt = new Date();
+  const results = [];
+  try {
+    for (const name of chosen.browsers) {
+      const { version, runs } = await runBrowser(name, server.origin, chosen);
+      const summaries = chosen.names.map((engine) => ({
+        name: engine,
+        title: engines[engine].title,
+        durability: engines[engine].durability,
+        summary: summarize(runs[engine], chosen.workloads.map((workload) => workload.name)),
+      }));
+      const workloads = chosen.workloads.map(({ name: workload, title }) => ({ name: workload, title }));
+      const baseline = chosen.names.includes(BASELINE) ? BASELINE : chosen.names[0];
+      const report = { browser: version, rounds: chosen.rounds, workloads, baseline, engines: summaries };
+      console.log(`${render(report)}\n`);
+      results.push({ ...report, runs });
+    }
+  } finally {
+    server.close();
+  }
+  const directory = join(CHECKOUT, 'tests/bench/results');
+  await mkdir(directory, { recursive: true });
+  const file = join(directory, `${startedAt.toISOString().replaceAll(':', '-').slice(0, 19)}.json`);
+  const machine = { cpus: cpus().length, cpu: cpus()[0]?.model, platform: process.platform };
+  await writeFile(file, `${JSON.stringify({ startedAt, machine, overrides: chosen.overrides, results }, undefined, 2)}\n`);
+  console.log(`Written to ${file}`);
+  const own = results.flatMap((result) => result.engines).filter((engine) => engine.name.startsWith('statik') && engine.summary.problem);
+  if (own.length > 0) process.exitCode = 1;
+}
+
+await main();

@@ -1,0 +1,78 @@
+/**
+ * The engines by name: where each runs, how durable a commit of it is when it returns, and how to open it.
+ *
+ * `open` resolves to what the workloads use: `exec(sql)`, `runEach(sql, paramRows)`, `queryEach(sql, paramRows)` (all
+ * rows of all runs, as arrays), `all(sql)`, `close()`, and where the storage is persistent `reopen()`. Each of these
+ * loops is written as that engine's documentation would have it, and may return a promise or not.
+ *
+ * `durability` is what the engine's own code does at a commit, which a PRAGMA need not tell: OPFSWriteAheadVFS reports
+ * synchronous=2 but does not flush until it is told `PRAGMA synchronous=full`.
+ */
+
+const FLUSHED = 'flushed at every commit';
+const RELAXED = 'written, not flushed, at a commit';
+const NONE = 'none';
+
+/** @type {Record<string, { title: string, context: 'worker' | 'worker-with-port' | 'page', durability: string, open: (options: { port?: MessagePort }) => Promise<object> }>} */
+export const engines = {
+  'statik-bridge': {
+    title: 'statik/sync, bridge',
+    context: 'worker-with-port',
+    durability: FLUSHED,
+    open: async (options) => (await import('./engines/statik.js')).openSync('bridge', options),
+  },
+  'statik-direct': {
+    title: 'statik/sync, direct',
+    context: 'worker',
+    durability: FLUSHED,
+    open: async () => (await import('./engines/statik.js')).openSync('direct'),
+  },
+  'statik-promises': {
+    title: 'statik, promises',
+    context: 'page',
+    durability: FLUSHED,
+    open: async () => (await import('./engines/statik.js')).openPromises(),
+  },
+  opfs: {
+    title: 'sqlite-wasm, opfs',
+    context: 'worker',
+    durability: FLUSHED,
+    open: async () => (await import('./engines/sqlite-wasm.js')).open('opfs'),
+  },
+  'opfs-sahpool': {
+    title: 'sqlite-wasm, opfs-sahpool',
+    context: 'worker',
+    durability: FLUSHED,
+    open: async () => (await import('./engines/sqlite-wasm.js')).open('opfs-sahpool'),
+  },
+  'wa-write-ahead': {
+    title: 'wa-sqlite, OPFSWriteAheadVFS, full',
+    context: 'worker',
+    durability: FLUSHED,
+    open: async () => (await import('./engines/wa-sqlite.js')).open('OPFSWriteAheadVFS', 'PRAGMA synchronous=full'),
+  },
+  'wa-write-ahead-relaxed': {
+    title: 'wa-sqlite, OPFSWriteAheadVFS, default',
+    context: 'worker',
+    durability: RELAXED,
+    open: async () => (await import('./engines/wa-sqlite.js')).open('OPFSWriteAheadVFS'),
+  },
+  'wa-coop-sync': {
+    title: 'wa-sqlite, OPFSCoopSyncVFS',
+    context: 'worker',
+    durability: FLUSHED,
+    open: async () => (await import('./engines/wa-sqlite.js')).open('OPFSCoopSyncVFS'),
+  },
+  memory: {
+    title: 'sqlite-wasm, :memory:',
+    context: 'worker',
+    durability: NONE,
+    open: async () => (await import('./engines/sqlite-wasm.js')).open('memory'),
+  },
+  'statik-memory': {
+    title: 'statik/sync, :memory:',
+    context: 'worker',
+    durability: NONE,
+    open: async () => (await import('./engines/statik.js')).openSync('direct', { database: ':memory:' }),
+  },
+};

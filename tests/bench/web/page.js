@@ -1,0 +1,50 @@
+/**
+ * The page: gives each engine a clean origin and the context it is made for. tests/bench/run.mjs calls
+ * `globalThis.bench(request)`, one request at a time.
+ */
+import { engines } from './engines.js';
+import { runEngine } from './run-engine.js';
+
+const CLEAN_DEADLINE_MS = 15_000;
+
+/** Empties OPFS. A worker that was terminated lets go of its handles some time later, and no event tells when. */
+async function cleanOrigin() {
+  const root = await navigator.storage.getDirectory();
+  const deadline = performance.now() + CLEAN_DEADLINE_MS;
+  for (;;) {
+    try {
+      for await (const name of root.keys()) await root.removeEntry(name, { recursive: true });
+      return;
+    } catch (error) {
+      if (error.name !== 'NoModificationAllowedError' || performance.now() > deadline) throw error;
+      await new Promise((resolve) => setTimeout(resolve, 20));
+    }
+  }
+}
+
+function runInWorker(request, port) {
+  const worker = new Worker(new URL('worker.js', import.meta.url), { type: 'module' });
+  return new Promise((resolve, reject) => {
+    worker.onmessage = ({ data }) => resolve(data);
+    worker.onerror = (event) => reject(new Error(`the worker of ${request.engine} failed: ${event.message}`));
+    worker.postMessage({ ...request, port }, port ? [port] : []);
+  }).finally(() => worker.terminate());
+}
+
+/** The worker shares the store that the page has open, as an app's own workers do. */
+async function runSharingStore(request) {
+  const { open } = await import('/dist/index.js');
+  const statik = await open({ name: 'bench', mode: 'bridge' });
+  try {
+    return await runInWorker(request, await statik.port());
+  } finally {
+    await statik.close();
+  }
+}
+
+const contexts = { page: runEngine, worker: runInWorker, 'worker-with-port': runSharingStore };
+
+globalThis.bench = async (request) => {
+  await cleanOrigin();
+  return contexts[engines[request.engine].context](request);
+};
