@@ -47,8 +47,8 @@ for (const signal of /** @type {const} */ (['SIGINT', 'SIGTERM', 'SIGHUP'])) {
  */
 export function attempt(command, args, { env, cwd, quiet = false, limitMs } = {}) {
   return new Promise((resolve) => {
-    const stdio = quiet ? /** @type {const} */ (['ignore', 'pipe', 'pipe']) : /** @type {const} */ (['ignore', 'inherit', 'inherit']);
-    const child = spawn(command, args, { env, cwd, detached: true, stdio });
+    const output = quiet ? 'pipe' : 'inherit';
+    const child = spawn(command, args, { env, cwd, detached: true, stdio: ['ignore', output, output] });
     const group = child.pid;
     /** @type {Buffer[]} */
     const chunks = [];

@@ -1,0 +1,58 @@
+/**
+ * The npm packages that the lock file names, and the system's few programs and texts that tests and the demo's sample
+ * are made with.
+ */
+
+import { existsSync, readFileSync } from 'node:fs';
+import path from 'node:path';
+import { ask, Failure, run } from '../process.mjs';
+import * as apt from './apt.mjs';
+
+/**
+ * Makes sure that node_modules holds what package-lock.json says.
+ * @param {NodeJS.ProcessEnv} env
+ * @param {string} checkout
+ */
+export async function setupNodePackages(env, checkout) {
+  const wanted = lockedVersions(path.join(checkout, 'package-lock.json'));
+  const present = lockedVersions(path.join(checkout, 'node_modules/.package-lock.json'));
+  const differs = [...wanted].some(([folder, { version, optional }]) => (present.get(folder)?.version ?? (optional ? version : undefined)) !== version);
+  if (!differs) return;
+  console.log('setup: npm packages, about 20 s');
+  await run('npm', ['ci', '--no-audit', '--no-fund', '--loglevel=error'], { cwd: checkout, env });
+}
+
+/**
+ * Versions by folder. npm keeps such a file of what it installed, too; packages for other platforms are missing there.
+ * @param {string} file
+ * @returns {Map<string, { version: string, optional?: boolean }>}
+ */
+function lockedVersions(file) {
+  if (!existsSync(file)) return new Map();
+  const { packages } = JSON.parse(readFileSync(file, 'utf8'));
+  return new Map(Object.entries(packages).filter(([folder]) => folder !== ''));
+}
+
+/** Makes sure of the `sqlite3` that tests compare with, and that makes the sample. @param {NodeJS.ProcessEnv} env */
+export async function setupSqlite(env) {
+  if (!ask('sqlite3', ['--version'], { env }).ok) await apt.install(['sqlite3'], "SQLite's own shell, about 10 s");
+}
+
+/** The texts that the demo's sample database is made from. */
+const TEXTS = [
+  { file: '/usr/share/iso-codes/json/iso_3166-1.json', name: 'iso-codes' },
+  { file: '/usr/share/unicode/UnicodeData.txt', name: 'unicode-data' },
+];
+
+/** Makes sure of what the demo's sample database is made from. @param {NodeJS.ProcessEnv} env */
+export async function setupSample(env) {
+  await setupSqlite(env);
+  const missing = TEXTS.filter(({ file }) => !existsSync(file));
+  if (missing.length > 0) await apt.install(missing.map(({ name }) => name), "the texts of the demo's sample database, about 10 s");
+}
+
+/** The oldest Node that the scripts run on. */
+export function checkNode() {
+  const [major = 0] = process.versions.node.split('.').map(Number);
+  if (major < 20) throw new Failure(`Missing: Node 20 or newer; this is ${process.versions.node}.`);
+}
