@@ -43,6 +43,7 @@ export function summarize(runs, workloads) {
   };
   const { version, notes = [], pragmas = {} } = runs.find((run) => run.version) ?? {};
   return {
+    rounds: runs.length,
     version,
     notes,
     pragmas,
@@ -93,6 +94,7 @@ export function render({ browser, rounds, workloads, baseline, engines }) {
   ]);
   const remarks = engines.flatMap(({ title, summary }) => [
     ...(summary.problem ? [`- ${title}: FAILED, so no total: ${summary.problem}`] : []),
+    ...(summary.rounds < rounds ? [`- ${title}: ${summary.rounds} round only, because it took so long`] : []),
     ...summary.notes.map((note) => `- ${title}: ${note}`),
   ]);
   return [
