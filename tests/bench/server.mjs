@@ -1,6 +1,7 @@
 /**
- * Serves the benchmark's pages, the built package and its peers, cross-origin isolated, from memory of nothing: each
- * request reads the file. Serves no other directory of the checkout than the three named below.
+ * Serves the benchmark's pages, the built package and its peers to the browser, cross-origin isolated.
+ *
+ * Invariant: of the checkout, only the directories in ROOTS can be read.
  */
 import { createReadStream } from 'node:fs';
 import { stat } from 'node:fs/promises';
