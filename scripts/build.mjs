@@ -15,6 +15,7 @@ import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { gzipSync } from 'node:zlib';
 import { ask, command, Failure, run } from './process.mjs';
+import { makeSample, SAMPLE } from './sample.mjs';
 import { CHECKOUT, setup } from './setup.mjs';
 
 /** What the WebAssembly may weigh on the wire, gzipped. */
@@ -109,8 +110,8 @@ async function buildTypes(env) {
 }
 
 /**
- * Fills Trunk's staging folder with what the demo needs beside its page: its script, its static files, and dist/ as
- * statik/, where the page's import map looks for it.
+ * Fills Trunk's staging folder with what the demo needs beside its page: its script, its static files, the sample
+ * database if there is one, and dist/ as statik/, where the page's import map looks for it.
  * @param {NodeJS.ProcessEnv} env
  */
 async function buildSite(env) {
@@ -119,7 +120,10 @@ async function buildSite(env) {
   const args = ['web/demo/src/main.ts', '--bundle', '--format=esm', '--target=es2022', '--charset=utf8', '--external:statik-storage', '--log-level=warning', `--outdir=${site}`];
   await run(path.join(PROGRAMS, 'esbuild'), args, { cwd: CHECKOUT, env });
   cpSync(DIST, path.join(site, 'statik'), { recursive: true });
-  cpSync(path.join(CHECKOUT, 'web/demo/public'), site, { recursive: true });
+  const files = path.join(CHECKOUT, 'web/demo/public');
+  if (existsSync(files)) cpSync(files, site, { recursive: true });
+  makeSample();
+  if (existsSync(SAMPLE)) copyFileSync(SAMPLE, path.join(site, path.basename(SAMPLE)));
 }
 
 /**
