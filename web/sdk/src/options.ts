@@ -1,0 +1,183 @@
+/**
+ * Options as callers write them, checked, and with their defaults filled in. Every error names the option.
+ *
+ * Database names are checked in Rust, where files are made of them; only the store's name is checked here, because Web
+ * Locks are named after it before any Rust runs.
+ */
+import { failure } from './errors.js';
+import type { StoreConfig } from './statik.js';
+import type {
+  DatabaseOptions, IterateOptions, Mode, OpenOptions, QueryOptions, StatikEvent, TransactionOptions, TransferOptions,
+} from './types.js';
+
+/** OpenOptions without gaps. */
+export interface Settings {
+  name: string;
+  fallback: 'memory' | undefined;
+  waitMs: number;
+  deadlineMs: number;
+  idleMs: number;
+  sanityCheck: boolean;
+  verbosity: 0 | 1 | 2;
+  mode: Mode | undefined;
+  opfs: boolean;
+  workersUrl: URL | undefined;
+  wasmUrl: URL | undefined;
+  onEvent: (event: StatikEvent) => void;
+}
+
+/** The options of `open`, with those of the page's URL over them if `urlOptions` says so. */
+export function settings(options: OpenOptions, location: { href: string; origin: string }): Settings {
+  object('options', options);
+  const given: OpenOptions = options.urlOptions === true
+    ? { ...options, ...fromUrl(new URL(location.href).searchParams) }
+    : options;
+  boolean('urlOptions', options.urlOptions);
+  if (typeof given.name !== 'string' || !/^[A-Za-z0-9._-]{1,64}$/.test(given.name) || /^\.\.?$/.test(given.name)) {
+    throw invalid('name', 'one to 64 letters, digits, dots, underscores and hyphens, and not "." or ".."', given.name);
+  }
+  return {
+    name: given.name,
+    fallback: oneOf('fallback', given.fallback, ['memory']),
+    waitMs: milliseconds('waitMs', given.waitMs) ?? 5000,
+    deadlineMs: milliseconds('deadlineMs', given.deadlineMs) ?? 30000,
+    idleMs: milliseconds('idleMs', given.idleMs) ?? 30000,
+    sanityCheck: boolean('sanityCheck', given.sanityCheck) ?? false,
+    verbosity: oneOf('verbosity', given.verbosity, [0, 1, 2]) ?? 0,
+    mode: oneOf('mode', given.mode, ['bridge', 'direct']),
+    opfs: boolean('opfs', given.opfs) ?? true,
+    workersUrl: folder('workersUrl', given.workersUrl, location),
+    wasmUrl: url('wasmUrl', given.wasmUrl, location),
+    onEvent: callback('onEvent', given.onEvent) ?? (() => {}),
+  };
+}
+
+/** What goes to the owner of the files. */
+export function storeConfig({ name, idleMs, verbosity, sanityCheck, opfs, fallback }: Settings): StoreConfig {
+  return { name, idleMs, verbosity, sanityCheck, opfs, fallback };
+}
+
+/** Tells the app, and the console if it listens. What the app's listener throws is the app's. */
+export function emit({ name, verbosity, onEvent }: Settings, event: StatikEvent): void {
+  if (verbosity >= 1) console.info(`[statik ${name}]`, event);
+  queueMicrotask(() => onEvent(event));
+}
+
+/** The options of `sqlite.open`; what is missing stays missing, the defaults are Rust's. */
+export function databaseOptions(options: DatabaseOptions = {}): DatabaseOptions {
+  object('options', options);
+  boolean('mustExist', options.mustExist);
+  boolean('readOnly', options.readOnly);
+  milliseconds('busyTimeoutMs', options.busyTimeoutMs);
+  integer('cacheKib', options.cacheKib, 0);
+  boolean('foreignKeys', options.foreignKeys);
+  const { mustExist, readOnly, busyTimeoutMs, cacheKib, foreignKeys } = options;
+  return {
+    ...(mustExist !== undefined && { mustExist }),
+    ...(readOnly !== undefined && { readOnly }),
+    ...(busyTimeoutMs !== undefined && { busyTimeoutMs }),
+    ...(cacheKib !== undefined && { cacheKib }),
+    ...(foreignKeys !== undefined && { foreignKeys }),
+  };
+}
+
+/** The options of a query. */
+export function queryOptions(options: QueryOptions = {}): { rows: 'object' | 'array'; signal: AbortSignal | undefined } {
+  object('options', options);
+  return { rows: oneOf('rows', options.rows, ['object', 'array']) ?? 'object', signal: signalOption(options.signal) };
+}
+
+/** The options of `iterate`. */
+export function iterateOptions(options: IterateOptions = {}): ReturnType<typeof queryOptions> & { batchRows: number } {
+  return { ...queryOptions(options), batchRows: integer('batchRows', options.batchRows, 1) ?? 1000 };
+}
+
+/** The options of `exec` and `run`. */
+export function signalIn(options: { signal?: AbortSignal } = {}): AbortSignal | undefined {
+  object('options', options);
+  return signalOption(options.signal);
+}
+
+/** The options of imports and exports. */
+export function transferOptions(
+  options: TransferOptions = {},
+): { signal: AbortSignal | undefined; onProgress: NonNullable<TransferOptions['onProgress']> } {
+  return { signal: signalIn(options), onProgress: callback('onProgress', options.onProgress) ?? (() => {}) };
+}
+
+/** The mode of a transaction. */
+export function transactionMode(options: TransactionOptions = {}): NonNullable<TransactionOptions['mode']> {
+  object('options', options);
+  return oneOf('mode', options.mode, ['deferred', 'immediate', 'exclusive']) ?? 'immediate';
+}
+
+/** `statik.*` of a query string; which values are allowed is checked with all the others. */
+function fromUrl(query: URLSearchParams): Partial<OpenOptions> {
+  const found: Record<string, unknown> = {};
+  for (const [key, value] of query) {
+    const option = key.startsWith('statik.') ? key.slice('statik.'.length) : '';
+    if (option === 'mode' || option === 'workersUrl') found[option] = value;
+    if (option === 'verbosity') found[option] = Number(value);
+    if (option === 'opfs' || option === 'sanityCheck') found[option] = value === 'on' ? true : value === 'off' ? false : value;
+  }
+  return found;
+}
+
+function invalid(option: string, expected: string, came: unknown): Error {
+  return failure('Invalid', `option ${option} must be ${expected}; it is ${typeof came === 'string' ? JSON.stringify(came) : String(came)}`);
+}
+
+function object(option: string, value: unknown): void {
+  if (typeof value !== 'object' || value === null) throw invalid(option, 'an object', value);
+}
+
+function boolean(option: string, value: boolean | undefined): boolean | undefined {
+  if (value !== undefined && typeof value !== 'boolean') throw invalid(option, 'true or false', value);
+  return value;
+}
+
+function integer(option: string, value: number | undefined, least: number): number | undefined {
+  // 2^31 - 1: the most that SQLite and setTimeout take.
+  if (value !== undefined && !(Number.isInteger(value) && value >= least && value <= 0x7fffffff)) {
+    throw invalid(option, `a whole number from ${least} to 2147483647`, value);
+  }
+  return value;
+}
+
+function milliseconds(option: string, value: number | undefined): number | undefined {
+  return integer(option, value, 0);
+}
+
+function oneOf<T extends string | number>(option: string, value: T | undefined, allowed: readonly T[]): T | undefined {
+  if (value !== undefined && !allowed.includes(value)) {
+    throw invalid(option, allowed.map((each) => JSON.stringify(each)).join(' or '), value);
+  }
+  return value;
+}
+
+function callback<F>(option: string, value: F | undefined): F | undefined {
+  if (value !== undefined && typeof value !== 'function') throw invalid(option, 'a function', value);
+  return value;
+}
+
+function signalOption(value: AbortSignal | undefined): AbortSignal | undefined {
+  if (value !== undefined && !(value instanceof AbortSignal)) throw invalid('signal', 'an AbortSignal', value);
+  return value;
+}
+
+function url(option: string, value: string | URL | undefined, base: { href: string }): URL | undefined {
+  if (value === undefined) return undefined;
+  try {
+    return new URL(value, base.href);
+  } catch {
+    throw invalid(option, 'a URL', value);
+  }
+}
+
+function folder(option: string, value: string | URL | undefined, base: { href: string; origin: string }): URL | undefined {
+  const found = url(option, value, base);
+  if (found === undefined) return undefined;
+  if (found.origin !== base.origin) throw invalid(option, `a URL of this origin (${base.origin})`, found.href);
+  if (!found.pathname.endsWith('/')) found.pathname += '/';
+  return found;
+}

@@ -1,0 +1,86 @@
+/** The calls between the page and its workers, as interfaces: the workers implement them, rpc.ts carries them. No code. */
+import type { Batch } from './rows.js';
+import type { StoreConfig } from './statik.js';
+import type {
+  ColumnInfo, DatabaseInfo, DatabaseOptions, Metrics, PlanRow, RunResult, SqlParams, Storage, TransactionOptions,
+} from './types.js';
+
+/** Where the data lies, and why, if that is not OPFS. */
+export interface StorageFound {
+  storage: Storage;
+  reason?: string | undefined;
+}
+
+/** Every worker can be asked to hold a Web Lock for life, by which its death is noticed. It is the first call. */
+export interface Mortal {
+  hold(lock: string): Promise<void>;
+}
+
+/** worker/io.ts. */
+export interface IoMethods extends Mortal {
+  start(module: WebAssembly.Module, config: StoreConfig, doorbell: SharedArrayBuffer, waitMs: number): Promise<StorageFound>;
+  /** `lock`: held by the client already; the client is removed when it is free. */
+  addClient(id: number, ring: SharedArrayBuffer, lock: string): void;
+  removeClient(id: number): void;
+  metrics(): Metrics;
+  stop(): Promise<void>;
+}
+
+/** What an engine in bridge mode needs. */
+export interface BridgeConfig {
+  ring: SharedArrayBuffer;
+  doorbell: SharedArrayBuffer;
+  deadlineMs: number;
+  verbosity: number;
+}
+
+/** worker/engine.ts. `db`, `cursor` and `id` are numbers that its own answers gave. */
+export interface EngineMethods extends Mortal {
+  startBridge(module: WebAssembly.Module, config: BridgeConfig): Promise<void>;
+  startDirect(module: WebAssembly.Module, config: StoreConfig, waitMs: number): Promise<StorageFound>;
+  openDatabase(name: string, options: DatabaseOptions): Promise<number>;
+  closeDatabase(db: number): void;
+  exec(db: number, sql: string): Promise<void>;
+  run(db: number, sql: string, params: SqlParams | undefined): Promise<RunResult>;
+  first(db: number, sql: string, params: SqlParams | undefined): Promise<Batch>;
+  /** Starts a query under an id that the caller chose, and gives the first rows. Done or failed, it is closed already. */
+  open(db: number, cursor: number, sql: string, params: SqlParams | undefined, maxRows: number): Promise<Batch>;
+  next(db: number, cursor: number, maxRows: number): Batch;
+  /** Ends a query early; a query that has ended is no error. */
+  closeCursor(db: number, cursor: number): void;
+  describe(db: number, sql: string): { columns: ColumnInfo[]; readOnly: boolean };
+  explain(db: number, sql: string, params: SqlParams | undefined): Promise<PlanRow[]>;
+  begin(db: number, mode: NonNullable<TransactionOptions['mode']>): Promise<void>;
+  commit(db: number): Promise<void>;
+  rollback(db: number): void;
+  list(): Promise<DatabaseInfo[]>;
+  exists(name: string): Promise<boolean>;
+  remove(name: string): Promise<void>;
+  rename(from: string, to: string): Promise<void>;
+  importBegin(name: string): Promise<number>;
+  importWrite(id: number, chunk: Uint8Array): void;
+  importFinish(id: number): Promise<DatabaseInfo>;
+  importAbort(id: number): Promise<void>;
+  exportBegin(name: string): Promise<{ id: number; sizeBytes: number }>;
+  exportRead(id: number, maxBytes: number): Uint8Array | undefined;
+  exportClose(id: number): void;
+  metrics(): Metrics;
+  /** Closes all that is open. Nothing may follow. */
+  close(): Promise<void>;
+}
+
+/** What the page tells a worker of the app that joins its store over a port. */
+export interface Invitation extends StorageFound {
+  name: string;
+  module: WebAssembly.Module;
+  bridge: BridgeConfig;
+  /** The worker holds this Web Lock from before `join` until it leaves. */
+  lock: string;
+}
+
+/** The page, at its end of `statik.port()`. */
+export interface PortMethods {
+  invite(): Invitation;
+  join(): Promise<void>;
+  leave(): Promise<void>;
+}

@@ -1,0 +1,121 @@
+/**
+ * `statik.sqlite` on the page: connections and whole databases, each in an engine of the store.
+ *
+ * Invariant: every engine taken is given back.
+ */
+import { RemoteDatabase } from './database.js';
+import type { StatikError } from './errors.js';
+import { databaseOptions } from './options.js';
+import { Queue } from './queue.js';
+import type { EngineMethods } from './protocol.js';
+import type { Remote } from './rpc.js';
+import { Session, type Fuse } from './session.js';
+import { exportFrom, importInto } from './transfer.js';
+import type {
+  Database, DatabaseInfo, DatabaseOptions, ImportSource, Sqlite, TransferOptions,
+} from './types.js';
+
+/** An engine that can be used. */
+export interface Engine {
+  readonly remote: Remote<EngineMethods>;
+  newFuse(): Fuse;
+  /** Databases to tell when the engine dies. */
+  readonly databases: Set<RemoteDatabase>;
+}
+
+/** Where engines come from: one for each user (bridge), or the same one for all (direct). Fails when the store is closed. */
+export interface Engines {
+  take(): Promise<Engine>;
+  give(engine: Engine): void;
+}
+
+/** The databases of a store. */
+export class RemoteSqlite implements Sqlite {
+  readonly #engines: Engines;
+  readonly #open = new Set<RemoteDatabase>();
+  /** Short questions share one engine. */
+  readonly #questions = new Queue();
+  #closed: StatikError | undefined;
+
+  constructor(engines: Engines) {
+    this.#engines = engines;
+  }
+
+  async open(name: string, options?: DatabaseOptions): Promise<Database> {
+    const checked = databaseOptions(options);
+    const engine = await this.#take();
+    let db: number;
+    try {
+      db = await engine.remote.call('openDatabase', name, checked);
+    } catch (error) {
+      this.#engines.give(engine);
+      throw error;
+    }
+    const connected = { session: new Session(engine.remote, engine.newFuse()), db, lastCursor: 0 };
+    const database = new RemoteDatabase(name, connected, (transfer) => this.export(name, transfer), () => {
+      this.#open.delete(database);
+      engine.databases.delete(database);
+      this.#engines.give(engine);
+    });
+    this.#open.add(database);
+    engine.databases.add(database);
+    return database;
+  }
+
+  list(): Promise<DatabaseInfo[]> {
+    return this.#ask((remote) => remote.call('list'));
+  }
+
+  exists(name: string): Promise<boolean> {
+    return this.#ask((remote) => remote.call('exists', name));
+  }
+
+  delete(name: string): Promise<void> {
+    return this.#ask((remote) => remote.call('remove', name));
+  }
+
+  rename(from: string, to: string): Promise<void> {
+    return this.#ask((remote) => remote.call('rename', from, to));
+  }
+
+  async import(name: string, source: ImportSource, options?: TransferOptions): Promise<DatabaseInfo> {
+    const engine = await this.#take();
+    try {
+      return await importInto(engine.remote, name, source, options);
+    } finally {
+      this.#engines.give(engine);
+    }
+  }
+
+  async export(name: string, options?: TransferOptions): Promise<ReadableStream<Uint8Array>> {
+    const engine = await this.#take();
+    try {
+      return await exportFrom(engine.remote, name, options, () => this.#engines.give(engine));
+    } catch (error) {
+      this.#engines.give(engine);
+      throw error;
+    }
+  }
+
+  /** Opens nothing more, and closes every database. */
+  async close(error: StatikError): Promise<void> {
+    this.#closed = error;
+    await Promise.all([...this.#open].map((database) => database.close()));
+  }
+
+  async #take(): Promise<Engine> {
+    if (this.#closed) throw this.#closed;
+    return this.#engines.take();
+  }
+
+  #ask<T>(question: (remote: Remote<EngineMethods>) => Promise<T>): Promise<T> {
+    return this.#questions.run(async () => {
+      const engine = await this.#take();
+      try {
+        return await question(engine.remote);
+      } finally {
+        this.#engines.give(engine);
+      }
+    });
+  }
+}

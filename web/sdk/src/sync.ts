@@ -1,0 +1,239 @@
+/**
+ * `statik-storage/sync`: the same verbs inside a dedicated worker, returning values. Opening is a promise, since workers
+ * and files are opened by promises; after that every call is synchronous.
+ *
+ * ```ts
+ * const statik = await open({ name: 'app' });      // this worker's own store, or …
+ * const shared = await open({ port });             // … the page's, by the port from its `statik.port()`
+ * const db = statik.sqlite.open('app.db');
+ * const rows = db.all('SELECT * FROM note');
+ * ```
+ *
+ * Bridge mode keeps the files in an I/O worker beside this thread (or the page's). Direct mode keeps them here, and must
+ * open every file before it is needed: existing databases when the store is opened, new ones named in `databases`.
+ */
+import { compile, wasmUrl } from './compile.js';
+import { asyncDispose } from './dispose.js';
+import { failure, StatikError } from './errors.js';
+import { hold, holdStore, lifeLock } from './locks.js';
+import { databaseOptions, emit, settings, storeConfig, type Settings } from './options.js';
+import type { BridgeConfig, PortMethods, StorageFound } from './protocol.js';
+import { newDoorbell, Ring } from './ring.js';
+import { Remote } from './rpc.js';
+import { LocalDatabase } from './sync-database.js';
+import { Engine, enter, enterAsync, instantiate } from './wasm.js';
+import { startIo } from './workers.js';
+import type {
+  DatabaseInfo, DatabaseOptions, Metrics, Mode, OpenOptions, Storage, SyncDatabase, SyncOpenOptions, SyncSqlite, SyncStatik,
+} from './types.js';
+
+export { StatikError };
+export type * from './types.js';
+
+/** A store, as this thread reaches it. */
+interface Joined extends StorageFound {
+  name: string;
+  mode: Mode;
+  engine: Engine;
+  /** Lets go of everything but the engine, which is closed before. */
+  leave(): Promise<void>;
+}
+
+/** Opens a store for this worker, or joins the page's. Fails as `open` of `statik-storage` does. */
+export async function open(options: SyncOpenOptions): Promise<SyncStatik> {
+  if (!('DedicatedWorkerGlobalScope' in globalThis)) {
+    throw failure('Unsupported', 'statik-storage/sync works in dedicated workers only: it blocks its thread');
+  }
+  const { port, databases = [], name, ...rest } = options;
+  if ((name === undefined) === (port === undefined)) throw failure('Invalid', 'open: give either option name or option port');
+  // With a port the name is the page's to say; the checks of the others want one.
+  const set = settings({ ...rest, name: name ?? 'port' } satisfies OpenOptions, location);
+  if (port !== undefined) return new LocalStatik(await join(port, set));
+  const isolated = globalThis.crossOriginIsolated && typeof SharedArrayBuffer === 'function';
+  if (set.mode === 'bridge' && !isolated) {
+    throw failure('Unsupported', 'option mode is "bridge", but the page is not cross-origin isolated, so there is no SharedArrayBuffer');
+  }
+  if (!isolated) {
+    emit(set, { type: 'mode', mode: 'direct', reason: 'the page is not cross-origin isolated, so there is no SharedArrayBuffer' });
+  }
+  const joined = await (isolated && set.mode !== 'direct' ? own(set) : ownDirectly(set, databases));
+  const { storage, reason = 'OPFS was refused' } = joined;
+  if (storage === 'memory') emit(set, { type: 'fallback', storage, reason });
+  return new LocalStatik(joined);
+}
+
+/** Bridge mode: an I/O worker of our own. */
+async function own(set: Settings): Promise<Joined> {
+  const { name, deadlineMs, verbosity } = set;
+  const ring = new Ring();
+  const doorbell = newDoorbell();
+  const [io, module] = await Promise.all([
+    startIo(name, set.workersUrl, (reason) => {
+      ring.markDead();
+      emit(set, { type: 'died', worker: 'io', reason });
+    }),
+    compile(wasmUrl(set.wasmUrl)),
+  ]);
+  try {
+    const found = await io.remote.call('start', module, storeConfig(set), doorbell, set.waitMs);
+    const lock = lifeLock(name, 'engine');
+    const release = await hold(lock);
+    await io.remote.call('addClient', 1, ring.buffer, lock);
+    const engine = await bridgeEngine(module, { ring: ring.buffer, doorbell, deadlineMs, verbosity });
+    const leave = async () => {
+      await io.remote.call('stop').finally(() => {
+        io.stop();
+        release();
+      });
+    };
+    return { ...found, name, mode: 'bridge', engine, leave };
+  } catch (error) {
+    io.stop();
+    throw error;
+  }
+}
+
+/** Bridge mode: the I/O worker of the page. */
+async function join(port: MessagePort, set: Settings): Promise<Joined> {
+  const remote = new Remote<PortMethods>(port, () => {});
+  const { name, module, lock, bridge, storage, reason } = await answered(remote.call('invite'), set.waitMs);
+  const release = await hold(lock);
+  try {
+    await remote.call('join');
+    const engine = await bridgeEngine(module, bridge);
+    const leave = async () => {
+      await answered(remote.call('leave'), set.waitMs).finally(() => {
+        port.close();
+        release();
+      });
+    };
+    return { name, storage, reason, mode: 'bridge', engine, leave };
+  } catch (error) {
+    release();
+    throw error;
+  }
+}
+
+/** Direct mode: the files are ours. */
+async function ownDirectly(set: Settings, databases: readonly string[]): Promise<Joined> {
+  const [release] = await Promise.all([
+    holdStore(set.name, set.waitMs),
+    compile(wasmUrl(set.wasmUrl)).then(instantiate),
+  ]);
+  try {
+    const engine = await enterAsync(() => Engine.direct(storeConfig(set)));
+    const { storage, reason } = engine;
+    if (storage === 'memory') release();
+    const existing = await enterAsync(() => engine.list());
+    const names = new Set([...existing.map(({ name }) => name), ...databases]);
+    await enterAsync(() => engine.prepare([...names]));
+    return { name: set.name, storage, reason, mode: 'direct', engine, leave: async () => release() };
+  } catch (error) {
+    release();
+    throw error;
+  }
+}
+
+async function bridgeEngine(module: WebAssembly.Module, config: BridgeConfig): Promise<Engine> {
+  await instantiate(module);
+  return enter(() => Engine.bridge(config));
+}
+
+/** A port has no event for "nobody is there". */
+async function answered<T>(answer: Promise<T>, waitMs: number): Promise<T> {
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  const late = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => reject(failure('Timeout', `the page did not answer at its end of the port within ${waitMs} ms`)), waitMs);
+  });
+  try {
+    return await Promise.race([answer, late]);
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+class LocalStatik implements SyncStatik {
+  readonly name: string;
+  readonly mode: Mode;
+  readonly storage: Storage;
+  readonly sqlite: LocalSqlite;
+  readonly #joined: Joined;
+  #closing: Promise<void> | undefined;
+
+  constructor(joined: Joined) {
+    this.name = joined.name;
+    this.mode = joined.mode;
+    this.storage = joined.storage;
+    this.sqlite = new LocalSqlite(joined.name, joined.engine);
+    this.#joined = joined;
+  }
+
+  metrics(): Metrics {
+    if (this.#closing) throw failure('Closed', `store "${this.name}" is closed`);
+    return enter(() => this.#joined.engine.metrics());
+  }
+
+  close(): Promise<void> {
+    return this.#closing ??= this.#close();
+  }
+
+  [asyncDispose](): Promise<void> {
+    return this.close();
+  }
+
+  async #close(): Promise<void> {
+    try {
+      this.sqlite.close();
+      await enterAsync(() => this.#joined.engine.close());
+    } finally {
+      await this.#joined.leave();
+    }
+  }
+}
+
+class LocalSqlite implements SyncSqlite {
+  readonly #store: string;
+  readonly #engine: Engine;
+  readonly #open = new Set<LocalDatabase>();
+  #closed = false;
+
+  constructor(store: string, engine: Engine) {
+    this.#store = store;
+    this.#engine = engine;
+  }
+
+  open(name: string, options?: DatabaseOptions): SyncDatabase {
+    const checked = databaseOptions(options);
+    const connection = this.#enter((engine) => engine.open(name, checked));
+    const database = new LocalDatabase(name, connection, () => this.#open.delete(database));
+    this.#open.add(database);
+    return database;
+  }
+
+  list(): DatabaseInfo[] {
+    return this.#enter((engine) => engine.listSync());
+  }
+
+  exists(name: string): boolean {
+    return this.#enter((engine) => engine.existsSync(name));
+  }
+
+  delete(name: string): void {
+    this.#enter((engine) => engine.removeSync(name));
+  }
+
+  rename(from: string, to: string): void {
+    this.#enter((engine) => engine.renameSync(from, to));
+  }
+
+  /** Opens nothing more, and closes every database. */
+  close(): void {
+    this.#closed = true;
+    for (const database of this.#open) database.close();
+  }
+
+  #enter<T>(job: (engine: Engine) => T): T {
+    if (this.#closed) throw failure('Closed', `store "${this.#store}" is closed`);
+    return enter(() => job(this.#engine));
+  }
+}

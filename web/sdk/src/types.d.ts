@@ -1,0 +1,282 @@
+/**
+ * The shapes that cross Statik's public surface. One file, no code: `tsc` checks the SDK, the workers and the demo
+ * against it, and tests/e2e compares it with what the WebAssembly side really produces.
+ */
+
+/** What SQLite can store. `boolean` goes in as 0 or 1 and comes back as a number. */
+export type SqlValue = null | number | bigint | string | boolean | Uint8Array;
+
+/** Positional (`[1, 'a']`) or named (`{ id: 1 }` binds `:id`, `@id` and `$id`). */
+export type SqlParams = readonly SqlValue[] | Readonly<Record<string, SqlValue>>;
+
+/** A row as an object keyed by column name (the default) … */
+export type Row = Record<string, SqlValue>;
+/** … or, with `{ rows: 'array' }`, as an array in column order. */
+export type RowArray = SqlValue[];
+
+/** What a caller can act on. The message says what was being done, to what, and what came. */
+export type ErrorCode =
+  | 'NotFound' | 'Exists' | 'Busy' | 'Conflict' | 'Quota' | 'Permission' | 'ReadOnly' | 'Corrupt'
+  | 'Unsupported' | 'Closed' | 'Invalid' | 'Timeout' | 'Aborted' | 'Io';
+
+/** An error on its way between threads. */
+export interface ErrorShape {
+  code: ErrorCode;
+  message: string;
+  /** The file concerned, relative to the store. */
+  path?: string;
+  /** SQLite's extended result code by name, for instance `SQLITE_CONSTRAINT_UNIQUE`. */
+  sqliteCode?: string;
+  /** UTF-16 offset into the SQL at which SQLite found the error. */
+  offset?: number;
+}
+
+/** `bridge`: engine workers share one I/O worker over a SharedArrayBuffer. `direct`: one worker does both. */
+export type Mode = 'bridge' | 'direct';
+export type Storage = 'opfs' | 'memory';
+
+export interface OpenOptions {
+  /** The store's name: a directory in OPFS, shared by everything of this origin that names it. `[A-Za-z0-9._-]{1,64}`. */
+  name: string;
+  /** What to do when OPFS is refused. Without it, `open` fails with `Unsupported`. */
+  fallback?: 'memory';
+  /** How long to wait for another tab to let go of the store, in milliseconds. Default 5000, then `Busy`. */
+  waitMs?: number;
+  /** How long one storage request may take before it fails with `Timeout`, in milliseconds. Default 30000. */
+  deadlineMs?: number;
+  /** Handles of files that nobody uses are closed after this many milliseconds. Default 30000. */
+  idleMs?: number;
+  /** Open, write, read back, truncate and delete a scratch file before anything else. Default false. */
+  sanityCheck?: boolean;
+  /** 0 silent (default), 1 lifecycle, 2 every request, on the console. */
+  verbosity?: 0 | 1 | 2;
+  /** `direct` even where SharedArrayBuffer exists. Default: `bridge` where it can be had. */
+  mode?: Mode;
+  /** False: behave as if the browser had no OPFS. */
+  opfs?: boolean;
+  /** Where the package's worker scripts lie, if not beside the module. Must be of this origin. */
+  workersUrl?: string | URL;
+  /** Where the `.wasm` lies, if not beside the module. */
+  wasmUrl?: string | URL;
+  /**
+   * Let `?statik.mode=direct&statik.opfs=off&statik.verbosity=2&statik.sanityCheck=on&statik.workersUrl=…` of the
+   * page's URL override these options. Off by default, because a link is not the app's to trust.
+   */
+  urlOptions?: boolean;
+  /** Called for every event from the first moment of opening. */
+  onEvent?: (event: StatikEvent) => void;
+}
+
+export type StatikEvent =
+  /** OPFS was refused and the app asked for memory: nothing will survive the tab. */
+  | { type: 'fallback'; storage: 'memory'; reason: string }
+  /** SharedArrayBuffer is missing (the page is not cross-origin isolated): direct mode. */
+  | { type: 'mode'; mode: Mode; reason: string }
+  /** A worker died. Calls in flight have failed with `Closed`. */
+  | { type: 'died'; worker: 'io' | 'engine'; reason: string };
+
+export interface Status {
+  mode: Mode;
+  storage: Storage;
+  /** Bytes used and allowed for the whole origin, as the browser estimates them. */
+  usageBytes?: number;
+  quotaBytes?: number;
+  /** True if the browser promised not to evict. */
+  persisted?: boolean;
+}
+
+/** Totals since the store was opened. */
+export interface OperationMetrics {
+  count: number;
+  errors: number;
+  bytes: number;
+  totalMs: number;
+  maxMs: number;
+}
+/** Keyed by operation: open, read, write, flush, setLen, len, lock, unlock, remove, rename, list … */
+export type Metrics = Record<string, OperationMetrics>;
+
+export interface DatabaseOptions {
+  /** Fail with `NotFound` instead of creating. Default false. */
+  mustExist?: boolean;
+  readOnly?: boolean;
+  /** How long a statement waits for another connection's lock, in milliseconds. Default 5000. */
+  busyTimeoutMs?: number;
+  /** SQLite's page cache for this connection, in KiB. Default 16384. */
+  cacheKib?: number;
+  /** Enforce foreign keys. Default true. */
+  foreignKeys?: boolean;
+}
+
+export interface QueryOptions {
+  /** Default 'object'. */
+  rows?: 'object' | 'array';
+  signal?: AbortSignal;
+}
+
+export interface IterateOptions extends QueryOptions {
+  /** Rows fetched at a time. Default 1000. */
+  batchRows?: number;
+}
+
+export interface RunResult {
+  /** Rows changed by this statement alone. */
+  changes: number;
+  lastInsertRowid: number | bigint;
+}
+
+export interface ColumnInfo {
+  name: string;
+  /** As declared in the schema, or null for an expression. */
+  declaredType: string | null;
+  table: string | null;
+  database: string | null;
+}
+
+export interface DatabaseInfo {
+  name: string;
+  sizeBytes: number;
+}
+
+export interface TransferOptions {
+  signal?: AbortSignal;
+  /** `totalBytes` is missing where the source does not tell. */
+  onProgress?: (progress: { doneBytes: number; totalBytes?: number }) => void;
+}
+
+export interface TransactionOptions {
+  /** `immediate` (the default) takes the write lock first, so that nothing fails half-way with `Busy`. */
+  mode?: 'deferred' | 'immediate' | 'exclusive';
+}
+
+export interface PlanRow {
+  id: number;
+  parent: number;
+  detail: string;
+}
+
+export type ImportSource = ReadableStream<Uint8Array> | Blob | Uint8Array;
+
+/** The verbs shared by a database and a transaction. */
+export interface Queries {
+  /** Runs any number of statements; their rows are dropped. */
+  exec(sql: string, options?: { signal?: AbortSignal }): Promise<void>;
+  /** Runs one statement. */
+  run(sql: string, params?: SqlParams, options?: { signal?: AbortSignal }): Promise<RunResult>;
+  all<T = Row>(sql: string, params?: SqlParams, options?: QueryOptions): Promise<T[]>;
+  /** The first row, or undefined. */
+  get<T = Row>(sql: string, params?: SqlParams, options?: QueryOptions): Promise<T | undefined>;
+  /** Rows in batches; leaving the loop early stops the query. */
+  iterate<T = Row>(sql: string, params?: SqlParams, options?: IterateOptions): AsyncIterableIterator<T>;
+  prepare(sql: string): Promise<Statement>;
+  /** SQLite's EXPLAIN QUERY PLAN. */
+  explain(sql: string, params?: SqlParams): Promise<PlanRow[]>;
+  /** Commits when `body` resolves, rolls back when it throws; nested calls are savepoints. */
+  transaction<T>(body: (tx: Transaction) => Promise<T>, options?: TransactionOptions): Promise<T>;
+}
+
+export interface Transaction extends Queries {}
+
+export interface Database extends Queries, AsyncDisposable {
+  readonly name: string;
+  /** Stops what runs now; it fails with `Aborted`. */
+  interrupt(): void;
+  /** The database file, in chunks, as of one moment. */
+  export(options?: TransferOptions): Promise<ReadableStream<Uint8Array>>;
+  close(): Promise<void>;
+}
+
+export interface Statement extends AsyncDisposable {
+  readonly sql: string;
+  readonly columns: readonly ColumnInfo[];
+  readonly readOnly: boolean;
+  run(params?: SqlParams, options?: { signal?: AbortSignal }): Promise<RunResult>;
+  all<T = Row>(params?: SqlParams, options?: QueryOptions): Promise<T[]>;
+  get<T = Row>(params?: SqlParams, options?: QueryOptions): Promise<T | undefined>;
+  iterate<T = Row>(params?: SqlParams, options?: IterateOptions): AsyncIterableIterator<T>;
+  finalize(): Promise<void>;
+}
+
+export interface Sqlite {
+  /** Opens, or creates, a database. The name may have slashes; `:memory:` is SQLite's own. */
+  open(name: string, options?: DatabaseOptions): Promise<Database>;
+  list(): Promise<DatabaseInfo[]>;
+  exists(name: string): Promise<boolean>;
+  /** `Busy` while a connection has it open, `NotFound` if there is none. */
+  delete(name: string): Promise<void>;
+  /** `Busy` while a connection has either open, `Exists` if `to` is taken. */
+  rename(from: string, to: string): Promise<void>;
+  /** Validates (header, page size, integrity), then replaces `name` at once. `Busy` while a connection has it open. */
+  import(name: string, source: ImportSource, options?: TransferOptions): Promise<DatabaseInfo>;
+  export(name: string, options?: TransferOptions): Promise<ReadableStream<Uint8Array>>;
+}
+
+export interface Statik extends AsyncDisposable {
+  readonly name: string;
+  readonly mode: Mode;
+  readonly storage: Storage;
+  readonly sqlite: Sqlite;
+  status(): Promise<Status>;
+  /** Per-operation counts and timings of the storage. */
+  metrics(): Promise<Metrics>;
+  /** Ask the browser not to evict this origin. */
+  persist(): Promise<boolean>;
+  /** A port that a worker of this page hands to `open({ port })` of `statik-storage/sync`. Bridge mode only. */
+  port(): Promise<MessagePort>;
+  close(): Promise<void>;
+}
+
+/** What `statik-storage/sync` gives inside a dedicated worker: the same verbs, returning values. */
+export interface SyncOpenOptions extends Omit<OpenOptions, 'name'> {
+  /** Own this store in this worker … */
+  name?: string;
+  /** … or share the page's, by the port from `statik.port()`. */
+  port?: MessagePort;
+  /** Direct mode only: new databases that will be opened (existing ones always can be). */
+  databases?: readonly string[];
+}
+
+export interface SyncQueries {
+  exec(sql: string): void;
+  run(sql: string, params?: SqlParams): RunResult;
+  all<T = Row>(sql: string, params?: SqlParams, options?: { rows?: 'object' | 'array' }): T[];
+  get<T = Row>(sql: string, params?: SqlParams, options?: { rows?: 'object' | 'array' }): T | undefined;
+  iterate<T = Row>(sql: string, params?: SqlParams, options?: { rows?: 'object' | 'array' }): IterableIterator<T>;
+  prepare(sql: string): SyncStatement;
+  explain(sql: string, params?: SqlParams): PlanRow[];
+  transaction<T>(body: (tx: SyncQueries) => T, options?: TransactionOptions): T;
+}
+
+export interface SyncDatabase extends SyncQueries, Disposable {
+  readonly name: string;
+  close(): void;
+}
+
+export interface SyncStatement extends Disposable {
+  readonly sql: string;
+  readonly columns: readonly ColumnInfo[];
+  readonly readOnly: boolean;
+  run(params?: SqlParams): RunResult;
+  all<T = Row>(params?: SqlParams, options?: { rows?: 'object' | 'array' }): T[];
+  get<T = Row>(params?: SqlParams, options?: { rows?: 'object' | 'array' }): T | undefined;
+  iterate<T = Row>(params?: SqlParams, options?: { rows?: 'object' | 'array' }): IterableIterator<T>;
+  finalize(): void;
+}
+
+export interface SyncSqlite {
+  open(name: string, options?: DatabaseOptions): SyncDatabase;
+  list(): DatabaseInfo[];
+  exists(name: string): boolean;
+  /** Bridge mode only, as are `rename` and, in direct mode, opening names not told to `open`. */
+  delete(name: string): void;
+  rename(from: string, to: string): void;
+}
+
+export interface SyncStatik extends AsyncDisposable {
+  readonly name: string;
+  readonly mode: Mode;
+  readonly storage: Storage;
+  readonly sqlite: SyncSqlite;
+  metrics(): Metrics;
+  close(): Promise<void>;
+}

@@ -1,0 +1,269 @@
+/**
+ * The engine worker: runs the page's calls on SQLite. Over the bridge it has one user at a time; in direct mode it owns
+ * the store's files and has them all.
+ *
+ * In direct mode nobody can wait for a lock synchronously, since the connection that holds it lives in this thread. So a
+ * single statement that finds the database busy is tried again, asynchronously, until the connection's timeout; inside a
+ * transaction only COMMIT is, because there waiting may be a deadlock.
+ */
+import { StatikError, failure } from '../web/sdk/src/errors.js';
+import { Interrupts } from '../web/sdk/src/interrupts.js';
+import { hold, holdStore } from '../web/sdk/src/locks.js';
+import type { BridgeConfig, EngineMethods, StorageFound } from '../web/sdk/src/protocol.js';
+import { Ring } from '../web/sdk/src/ring.js';
+import { buffersOf, type Batch } from '../web/sdk/src/rows.js';
+import { invoke, serve, type Port, type Request } from '../web/sdk/src/rpc.js';
+import { LocalDatabase, type Cursor } from '../web/sdk/src/sync-database.js';
+import {
+  Engine, enter, enterAsync, instantiate, isTrapped, type Export, type Import, type StoreConfig,
+} from '../web/sdk/src/wasm.js';
+import type {
+  ColumnInfo, DatabaseInfo, DatabaseOptions, Metrics, PlanRow, RunResult, SqlParams, TransactionOptions,
+} from '../web/sdk/src/types.js';
+
+const DEFAULT_BUSY_TIMEOUT_MS = 5000;
+/** Between two attempts at a busy database, the first and the longest time. */
+const RETRY_MS = { first: 1, longest: 50 };
+
+interface Opened {
+  database: LocalDatabase;
+  cursors: Map<number, Cursor>;
+  busyTimeoutMs: number;
+}
+
+class EngineHost implements EngineMethods {
+  readonly #databases = new Map<number, Opened>();
+  readonly #imports = new Map<number, Import>();
+  readonly #exports = new Map<number, Export>();
+  readonly #interrupts = new Interrupts();
+  #engine!: Engine;
+  #direct = false;
+  #lastId = 0;
+  /** The request being served; read before the first await of a method. */
+  #request!: Request;
+
+  serve(request: Request): unknown {
+    this.#request = request;
+    return this.#interrupts.during(request, () => invoke(this, request));
+  }
+
+  async hold(lock: string): Promise<void> {
+    await hold(lock);
+  }
+
+  async startBridge(module: WebAssembly.Module, config: BridgeConfig): Promise<void> {
+    await instantiate(module);
+    this.#interrupts.watch(new Ring(config.ring));
+    this.#begin(enter(() => Engine.bridge(config)));
+  }
+
+  async startDirect(module: WebAssembly.Module, config: StoreConfig, waitMs: number): Promise<StorageFound> {
+    const [release] = await Promise.all([holdStore(config.name, waitMs), instantiate(module)]);
+    this.#direct = true;
+    this.#begin(await enterAsync(() => Engine.direct(config)));
+    const { storage, reason } = this.#engine;
+    // Memory is this tab's alone.
+    if (storage === 'memory') release();
+    return { storage, reason };
+  }
+
+  async openDatabase(name: string, options: DatabaseOptions): Promise<number> {
+    const { busyTimeoutMs = DEFAULT_BUSY_TIMEOUT_MS } = options;
+    if (this.#direct && name !== ':memory:') {
+      // Preparing makes the file.
+      const mustExist = options.mustExist || options.readOnly;
+      if (mustExist && !await this.exists(name)) throw failure('NotFound', `there is no database "${name}"`, name);
+      await enterAsync(() => this.#engine.prepare([name]));
+    }
+    const waiting = this.#direct ? { ...options, busyTimeoutMs: 0 } : options;
+    const id = ++this.#lastId;
+    const database = new LocalDatabase(name, enter(() => this.#engine.open(name, waiting)));
+    this.#databases.set(id, { database, cursors: new Map(), busyTimeoutMs });
+    return id;
+  }
+
+  closeDatabase(db: number): void {
+    const { database } = this.#opened(db);
+    this.#databases.delete(db);
+    database.close();
+  }
+
+  exec(db: number, sql: string): Promise<void> {
+    const { database } = this.#opened(db);
+    return this.#patiently(db, () => database.exec(sql));
+  }
+
+  run(db: number, sql: string, params: SqlParams | undefined): Promise<RunResult> {
+    const { database } = this.#opened(db);
+    return this.#patiently(db, () => database.run(sql, params));
+  }
+
+  first(db: number, sql: string, params: SqlParams | undefined): Promise<Batch> {
+    const { database } = this.#opened(db);
+    return this.#patiently(db, () => database.first(sql, params));
+  }
+
+  open(db: number, id: number, sql: string, params: SqlParams | undefined, maxRows: number): Promise<Batch> {
+    const { database, cursors } = this.#opened(db);
+    return this.#patiently(db, () => {
+      const cursor = database.open(sql, params);
+      const batch = cursor.next(maxRows);
+      if (!batch.done) cursors.set(id, cursor);
+      return batch;
+    });
+  }
+
+  next(db: number, id: number, maxRows: number): Batch {
+    const { cursors } = this.#opened(db);
+    const cursor = cursors.get(id);
+    if (cursor === undefined) throw failure('Closed', 'this query was closed');
+    try {
+      const batch = cursor.next(maxRows);
+      if (batch.done) cursors.delete(id);
+      return batch;
+    } catch (error) {
+      cursors.delete(id);
+      throw error;
+    }
+  }
+
+  closeCursor(db: number, id: number): void {
+    const { cursors } = this.#opened(db);
+    cursors.get(id)?.close();
+    cursors.delete(id);
+  }
+
+  describe(db: number, sql: string): { columns: ColumnInfo[]; readOnly: boolean } {
+    return this.#opened(db).database.describe(sql);
+  }
+
+  explain(db: number, sql: string, params: SqlParams | undefined): Promise<PlanRow[]> {
+    const { database } = this.#opened(db);
+    return this.#patiently(db, () => database.explain(sql, params));
+  }
+
+  begin(db: number, mode: NonNullable<TransactionOptions['mode']>): Promise<void> {
+    const { database } = this.#opened(db);
+    return this.#patiently(db, () => database.begin(mode));
+  }
+
+  commit(db: number): Promise<void> {
+    const { database } = this.#opened(db);
+    return this.#patiently(db, () => database.commit(), true);
+  }
+
+  rollback(db: number): void {
+    this.#opened(db).database.rollback();
+  }
+
+  list(): Promise<DatabaseInfo[]> {
+    return enterAsync(() => this.#engine.list());
+  }
+
+  exists(name: string): Promise<boolean> {
+    return enterAsync(() => this.#engine.exists(name));
+  }
+
+  remove(name: string): Promise<void> {
+    return enterAsync(() => this.#engine.remove(name));
+  }
+
+  rename(from: string, to: string): Promise<void> {
+    return enterAsync(() => this.#engine.rename(from, to));
+  }
+
+  async importBegin(name: string): Promise<number> {
+    const started = await enterAsync(() => this.#engine.importBegin(name));
+    const id = ++this.#lastId;
+    this.#imports.set(id, started);
+    return id;
+  }
+
+  importWrite(id: number, chunk: Uint8Array): void {
+    const running = of(this.#imports, id, 'import');
+    enter(() => running.write(chunk));
+  }
+
+  importFinish(id: number): Promise<DatabaseInfo> {
+    const running = of(this.#imports, id, 'import');
+    this.#imports.delete(id);
+    return enterAsync(() => running.finish());
+  }
+
+  importAbort(id: number): Promise<void> {
+    const running = of(this.#imports, id, 'import');
+    this.#imports.delete(id);
+    return enterAsync(() => running.abort());
+  }
+
+  async exportBegin(name: string): Promise<{ id: number; sizeBytes: number }> {
+    const started = await enterAsync(() => this.#engine.exportBegin(name));
+    const id = ++this.#lastId;
+    this.#exports.set(id, started);
+    return { id, sizeBytes: started.sizeBytes };
+  }
+
+  exportRead(id: number, maxBytes: number): Uint8Array | undefined {
+    const running = of(this.#exports, id, 'export');
+    return enter(() => running.read(maxBytes));
+  }
+
+  exportClose(id: number): void {
+    const running = of(this.#exports, id, 'export');
+    this.#exports.delete(id);
+    enter(() => running.close());
+  }
+
+  metrics(): Metrics {
+    return enter(() => this.#engine.metrics());
+  }
+
+  async close(): Promise<void> {
+    for (const { database } of this.#databases.values()) database.close();
+    for (const running of this.#exports.values()) enter(() => running.close());
+    for (const running of this.#imports.values()) await enterAsync(() => running.abort());
+    await enterAsync(() => this.#engine.close());
+  }
+
+  #begin(engine: Engine): void {
+    this.#engine = engine;
+    enter(() => engine.setInterrupt(() => this.#interrupts.poll()));
+  }
+
+  #opened(db: number): Opened {
+    return of(this.#databases, db, 'database');
+  }
+
+  /** Runs what is one statement, waiting for other connections' locks where that cannot be done synchronously. */
+  async #patiently<T>(db: number, attempt: () => T, inTransaction = false): Promise<T> {
+    const { database, busyTimeoutMs } = this.#opened(db);
+    const request = this.#request;
+    const patient = this.#direct && (inTransaction || !database.inTransaction);
+    const deadline = performance.now() + busyTimeoutMs;
+    for (let waitMs = RETRY_MS.first; ; waitMs = Math.min(waitMs * 2, RETRY_MS.longest)) {
+      try {
+        return this.#interrupts.during(request, attempt);
+      } catch (error) {
+        const busy = error instanceof StatikError && error.code === 'Busy';
+        if (!busy || !patient || performance.now() + waitMs > deadline) throw error;
+      }
+      await new Promise((resolve) => setTimeout(resolve, waitMs));
+      if (this.#interrupts.during(request, () => this.#interrupts.poll())) throw failure('Aborted', 'interrupted while waiting for a lock');
+    }
+  }
+}
+
+function of<T>(things: Map<number, T>, id: number, what: string): T {
+  const found = things.get(id);
+  if (found === undefined) throw failure('Closed', `this ${what} is closed`);
+  return found;
+}
+
+function transferOf(result: unknown): Transferable[] {
+  if (result instanceof Uint8Array) return buffersOf([result]);
+  const values = (result as Partial<Batch> | undefined)?.values;
+  return values === undefined ? [] : buffersOf(values);
+}
+
+const host = new EngineHost();
+serve(globalThis as unknown as Port, (request) => host.serve(request), { isFatal: isTrapped, transferOf });
