@@ -1,0 +1,221 @@
+//! A connection and its statements, as JavaScript sees them.
+
+use std::cell::{Cell, RefCell};
+use std::rc::{Rc, Weak};
+
+use js_sys::{Array, Object, Reflect};
+use statik_disk::Kind;
+use statik_sqlite::{Statement, Value};
+use wasm_bindgen::JsValue;
+use wasm_bindgen::prelude::wasm_bindgen;
+
+use crate::convert::{JsResult, columns_out, integer, invalid, set, thrown, value_in, value_out};
+
+/// A batch of rows ends when its texts and blobs add up to this.
+const BATCH_BYTES: usize = 1 << 20;
+
+/// An open database.
+#[wasm_bindgen]
+pub struct Connection {
+    /// None once closed.
+    db: RefCell<Option<Rc<statik_sqlite::Connection>>>,
+    /// To be finalized with the connection, so that it lets go of its file.
+    statements: RefCell<Vec<Weak<Slot>>>,
+}
+
+/// A statement until it is finalized.
+type Slot = RefCell<Option<Statement>>;
+
+impl Connection {
+    pub fn new(db: statik_sqlite::Connection) -> Self {
+        Connection { db: RefCell::new(Some(Rc::new(db))), statements: RefCell::default() }
+    }
+
+    fn open(&self) -> JsResult<Rc<statik_sqlite::Connection>> {
+        self.db.borrow().clone().ok_or_else(closed)
+    }
+}
+
+fn closed() -> JsValue {
+    thrown(statik_disk::Error::new(Kind::Closed, "the database is closed"))
+}
+
+#[wasm_bindgen]
+impl Connection {
+    /// Runs any number of statements.
+    pub fn exec(&self, sql: &str) -> JsResult<()> {
+        self.open()?.exec(sql).map_err(thrown)
+    }
+
+    /// Prepares exactly one.
+    pub fn prepare(&self, sql: &str) -> JsResult<Stmt> {
+        let db = self.open()?;
+        let statement = Rc::new(RefCell::new(Some(db.prepare(sql).map_err(thrown)?)));
+        let mut statements = self.statements.borrow_mut();
+        // Sweep when the list has doubled, so that preparing stays cheap.
+        if statements.len() == statements.capacity() {
+            statements.retain(|statement| statement.strong_count() > 0);
+        }
+        statements.push(Rc::downgrade(&statement));
+        Ok(Stmt { db: Rc::downgrade(&db), statement, done: Cell::new(false) })
+    }
+
+    /// Whether a transaction is open.
+    #[wasm_bindgen(getter, js_name = inTransaction)]
+    pub fn in_transaction(&self) -> bool {
+        self.db.borrow().as_ref().is_some_and(|db| db.in_transaction())
+    }
+
+    /// Finalizes what is left and closes. Idempotent.
+    pub fn close(&self) {
+        let Some(db) = self.db.take() else { return };
+        for statement in self.statements.take() {
+            if let Some(statement) = statement.upgrade() {
+                statement.take();
+            }
+        }
+        db.close();
+    }
+}
+
+/// A prepared statement.
+#[wasm_bindgen]
+pub struct Stmt {
+    db: Weak<statik_sqlite::Connection>,
+    statement: Rc<Slot>,
+    done: Cell<bool>,
+}
+
+impl Stmt {
+    fn with<T>(&self, call: impl FnOnce(&mut Statement) -> JsResult<T>) -> JsResult<T> {
+        match &mut *self.statement.borrow_mut() {
+            Some(statement) => call(statement),
+            None => Err(thrown(statik_disk::Error::new(Kind::Closed, "the statement is finalized"))),
+        }
+    }
+}
+
+#[wasm_bindgen]
+impl Stmt {
+    /// Whether it leaves the database as it is.
+    #[wasm_bindgen(getter, js_name = readOnly)]
+    pub fn read_only(&self) -> JsResult<bool> {
+        self.with(|statement| statement.read_only().map_err(thrown))
+    }
+
+    /// The columns' names.
+    #[wasm_bindgen(getter, js_name = columnNames)]
+    pub fn column_names(&self) -> JsResult<Array> {
+        let columns = self.with(|statement| statement.columns().map_err(thrown))?;
+        Ok(columns.into_iter().map(|column| JsValue::from(column.name)).collect())
+    }
+
+    /// What the columns are, as `ColumnInfo[]`.
+    pub fn columns(&self) -> JsResult<Array> {
+        self.with(|statement| statement.columns().map(columns_out).map_err(thrown))
+    }
+
+    /// Starts over with these parameters: an array, an object, or undefined where there are none.
+    pub fn bind(&self, params: &JsValue) -> JsResult<()> {
+        self.done.set(false);
+        self.with(|statement| {
+            statement.reset();
+            statement.clear_bindings();
+            let count = statement.parameter_count().map_err(thrown)?;
+            if Array::is_array(params) {
+                bind_positional(statement, count, &Array::from(params))
+            } else if params.is_undefined() {
+                bind_positional(statement, count, &Array::new())
+            } else if params.is_object() && !params.is_instance_of::<js_sys::Uint8Array>() {
+                bind_named(statement, count, params)
+            } else {
+                Err(invalid("parameters come as an array or as an object"))
+            }
+        })
+    }
+
+    /// Up to `max_rows` rows, flat; fewer if they are large, and at the end.
+    pub fn step(&self, max_rows: u32) -> JsResult<Array> {
+        let values = Array::new();
+        let mut bytes = 0;
+        self.with(|statement| {
+            for _ in 0..max_rows {
+                if bytes >= BATCH_BYTES {
+                    break;
+                }
+                if !statement.step().map_err(thrown)? {
+                    self.done.set(true);
+                    break;
+                }
+                for index in 0..statement.column_count() {
+                    let value = statement.value(index);
+                    if let Value::Text(content) | Value::Blob(content) = value {
+                        bytes += content.len();
+                    }
+                    values.push(&value_out(value));
+                }
+            }
+            Ok(())
+        })?;
+        Ok(values)
+    }
+
+    /// Whether the last `step` reached the end.
+    #[wasm_bindgen(getter)]
+    pub fn done(&self) -> bool {
+        self.done.get()
+    }
+
+    /// Steps to the end; answers a `RunResult`.
+    pub fn run(&self) -> JsResult<Object> {
+        let db = self.db.upgrade().ok_or_else(closed)?;
+        let before = db.total_changes();
+        self.with(|statement| statement.run().map_err(thrown))?;
+        self.done.set(true);
+        // SQLite remembers the last statement that changed something; this one may not have.
+        let changes = if db.total_changes() == before { 0 } else { db.changes() };
+        let shape = Object::new();
+        set(&shape, "changes", changes as f64);
+        set(&shape, "lastInsertRowid", integer(db.last_insert_rowid()));
+        Ok(shape)
+    }
+
+    /// Starts over, keeping what is bound.
+    pub fn reset(&self) {
+        if let Some(statement) = &mut *self.statement.borrow_mut() {
+            statement.reset();
+        }
+    }
+
+    /// Calls after that fail with `Closed`.
+    pub fn finalize(&self) {
+        self.statement.take();
+    }
+}
+
+fn bind(statement: &mut Statement, index: usize, value: &JsValue, parameter: &str) -> JsResult<()> {
+    value_in(value, parameter, |value| statement.bind(index, value))?.map_err(thrown)
+}
+
+fn bind_positional(statement: &mut Statement, count: usize, values: &Array) -> JsResult<()> {
+    let came = values.length();
+    if came as usize != count {
+        return Err(invalid(format!("the statement has {count} parameters, {came} values came")));
+    }
+    (1..=count).try_for_each(|index| bind(statement, index, &values.get(index as u32 - 1), &index.to_string()))
+}
+
+fn bind_named(statement: &mut Statement, count: usize, params: &JsValue) -> JsResult<()> {
+    for index in 1..=count {
+        let Some(name) = statement.parameter_name(index).map_err(thrown)? else {
+            return Err(invalid(format!("parameter {index} has no name, but the values came by name")));
+        };
+        let key = JsValue::from_str(&name[1..]);
+        let value = Reflect::get(params, &key)?;
+        if value.is_undefined() {
+            return Err(invalid(format!("no value came for parameter {name}")));
+        }
+        bind(statement, index, &value, &name)?;
+    }
+    Ok(())
+}

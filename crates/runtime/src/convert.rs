@@ -1,0 +1,167 @@
+//! Values, options and errors on their way between JavaScript and Rust.
+
+use js_sys::{Array, BigInt, JsString, Number, Object, Reflect, Uint8Array};
+use statik_bridge::metrics::Metrics;
+use statik_disk::Kind;
+use statik_sqlite::{Column, Value};
+use wasm_bindgen::{JsCast, JsValue};
+
+pub type JsResult<T> = Result<T, JsValue>;
+
+/// The largest integer up to which every one is a `number`.
+const MAX_SAFE: i64 = Number::MAX_SAFE_INTEGER as i64;
+
+/// A new object's property. Defining one on a plain object cannot fail.
+pub fn set(object: &Object, name: &str, value: impl Into<JsValue>) {
+    let set = Reflect::set(object, &name.into(), &value.into());
+    debug_assert!(set.is_ok());
+}
+
+/// The object that is thrown.
+pub fn thrown(error: impl Into<statik_sqlite::Error>) -> JsValue {
+    let error = error.into();
+    let shape = Object::new();
+    set(&shape, "code", error.kind().name());
+    set(&shape, "message", error.to_string());
+    if let Some(path) = error.path() {
+        set(&shape, "path", path);
+    }
+    if let Some(code) = error.sqlite_code() {
+        set(&shape, "sqliteCode", code);
+    }
+    if let Some(offset) = error.offset() {
+        set(&shape, "offset", offset as f64);
+    }
+    shape.into()
+}
+
+pub fn invalid(message: impl Into<String>) -> JsValue {
+    thrown(statik_disk::Error::new(Kind::Invalid, message))
+}
+
+/// An options object whose properties are read by name.
+pub struct Options<'a>(pub &'a JsValue);
+
+impl Options<'_> {
+    /// The property, or `None` where it is missing or undefined.
+    pub fn get(&self, name: &str) -> JsResult<Option<JsValue>> {
+        if self.0.is_undefined() {
+            return Ok(None);
+        }
+        let value = Reflect::get(self.0, &name.into()).map_err(|_| invalid("the options are not an object"))?;
+        Ok((!value.is_undefined()).then_some(value))
+    }
+
+    fn typed<T>(&self, name: &str, what: &str, convert: impl Fn(&JsValue) -> Option<T>) -> JsResult<Option<T>> {
+        let convert = |value| convert(&value).ok_or_else(|| invalid(format!("the option {name} is not {what}")));
+        self.get(name)?.map(convert).transpose()
+    }
+
+    pub fn string(&self, name: &str) -> JsResult<Option<String>> {
+        self.typed(name, "a string", JsValue::as_string)
+    }
+
+    pub fn bool(&self, name: &str, default: bool) -> JsResult<bool> {
+        Ok(self.typed(name, "a boolean", JsValue::as_bool)?.unwrap_or(default))
+    }
+
+    /// A number of at least 0, cut to what fits.
+    pub fn u32(&self, name: &str, default: u32) -> JsResult<u32> {
+        let convert = |value: &JsValue| value.as_f64().filter(|number| *number >= 0.0).map(|number| number as u32);
+        Ok(self.typed(name, "a number of at least 0", convert)?.unwrap_or(default))
+    }
+
+    /// A property that must be there.
+    pub fn required(&self, name: &str) -> JsResult<JsValue> {
+        self.get(name)?.ok_or_else(|| invalid(format!("the option {name} is missing")))
+    }
+}
+
+/// The names in a JavaScript array of strings.
+pub fn strings(array: &Array) -> JsResult<Vec<String>> {
+    array.iter().map(|name| name.as_string().ok_or_else(|| invalid("a database name is not a string"))).collect()
+}
+
+/// An integer as a `number` where that is exact, else as a `bigint`.
+pub fn integer(value: i64) -> JsValue {
+    if (-MAX_SAFE..=MAX_SAFE).contains(&value) { JsValue::from_f64(value as f64) } else { BigInt::from(value).into() }
+}
+
+/// A value of a row; text that is not UTF-8 has U+FFFD where it is not.
+pub fn value_out(value: Value<'_>) -> JsValue {
+    match value {
+        Value::Null => JsValue::NULL,
+        Value::Integer(value) => integer(value),
+        Value::Real(value) => JsValue::from_f64(value),
+        Value::Text(bytes) => JsValue::from_str(&String::from_utf8_lossy(bytes)),
+        Value::Blob(bytes) => Uint8Array::from(bytes).into(),
+    }
+}
+
+/// Hands `bind` what SQLite can store of `value`; `parameter` names it in errors.
+pub fn value_in<T>(value: &JsValue, parameter: &str, bind: impl FnOnce(Value<'_>) -> T) -> JsResult<T> {
+    if let Some(number) = value.as_f64() {
+        let exact = number.fract() == 0.0 && number.abs() <= MAX_SAFE as f64;
+        // Minus zero has no integer.
+        let exact = exact && !(number == 0.0 && number.is_sign_negative());
+        return Ok(bind(if exact { Value::Integer(number as i64) } else { Value::Real(number) }));
+    }
+    if let Some(text) = value.as_string() {
+        return Ok(bind(Value::Text(text.as_bytes())));
+    }
+    if value.is_null() {
+        return Ok(bind(Value::Null));
+    }
+    if let Some(flag) = value.as_bool() {
+        return Ok(bind(Value::Integer(flag.into())));
+    }
+    if let Some(bytes) = value.dyn_ref::<Uint8Array>() {
+        return Ok(bind(Value::Blob(&bytes.to_vec())));
+    }
+    if value.is_bigint() {
+        return match i64::try_from(value.clone()) {
+            Ok(integer) => Ok(bind(Value::Integer(integer))),
+            Err(_) => Err(invalid(format!("parameter {parameter}: the bigint does not fit into 64 bits"))),
+        };
+    }
+    let name = if value.is_undefined() { "undefined".into() } else { JsString::from(value.js_typeof()) };
+    Err(invalid(format!(
+        "parameter {parameter}: SQLite stores null, number, bigint, string, boolean and Uint8Array, not {name}"
+    )))
+}
+
+pub fn columns_out(columns: Vec<Column>) -> Array {
+    let nullable = |text: Option<String>| text.map_or(JsValue::NULL, JsValue::from);
+    columns
+        .into_iter()
+        .map(|column| {
+            let shape = Object::new();
+            set(&shape, "name", column.name);
+            set(&shape, "declaredType", nullable(column.declared_type));
+            set(&shape, "table", nullable(column.table));
+            set(&shape, "database", nullable(column.database));
+            shape
+        })
+        .collect()
+}
+
+pub fn database_out(name: &str, size_bytes: u64) -> Object {
+    let shape = Object::new();
+    set(&shape, "name", name);
+    set(&shape, "sizeBytes", size_bytes as f64);
+    shape
+}
+
+pub fn metrics_out(metrics: &Metrics) -> Object {
+    let shape = Object::new();
+    for (operation, totals) in metrics.snapshot() {
+        let row = Object::new();
+        set(&row, "count", totals.count as f64);
+        set(&row, "errors", totals.errors as f64);
+        set(&row, "bytes", totals.bytes as f64);
+        set(&row, "totalMs", totals.total_ms);
+        set(&row, "maxMs", totals.max_ms);
+        set(&shape, operation, row);
+    }
+    shape
+}

@@ -1,0 +1,121 @@
+//! A store as an engine sees it: its disk, its locks and the VFS on them, wherever they are.
+
+use std::rc::Rc;
+
+use statik_bridge::locks::Locks;
+use statik_bridge::Host;
+use statik_browser::Opfs;
+use statik_disk::{Disk, Error, Kind, Open, Result};
+use statik_sqlite::{Vfs, files};
+
+/// What an engine stands on. Names are changed here and not through the VFS, because in direct mode the platform does
+/// that asynchronously.
+pub struct Store {
+    disk: Rc<dyn Disk>,
+    vfs: Rc<Vfs>,
+    /// Direct mode on OPFS: the disk again, by its asynchronous side.
+    direct: Option<Opfs>,
+}
+
+impl Store {
+    pub fn new(disk: Rc<dyn Disk>, locks: Rc<dyn Locks>, direct: Option<Opfs>) -> statik_sqlite::Result<Store> {
+        let vfs = Vfs::register(Rc::clone(&disk), locks)?;
+        Ok(Store { disk, vfs, direct })
+    }
+
+    pub fn vfs(&self) -> &Rc<Vfs> {
+        &self.vfs
+    }
+
+    pub fn disk(&self) -> &Rc<dyn Disk> {
+        &self.disk
+    }
+
+    /// The asynchronous side, where there is one.
+    pub fn direct(&self) -> Option<&Opfs> {
+        self.direct.as_ref()
+    }
+
+    /// Whether names can be changed while the caller waits.
+    pub fn require_synchronous(&self, doing: &str) -> Result<()> {
+        match self.direct {
+            None => Ok(()),
+            Some(_) => {
+                let message = format!("{doing} synchronously needs a page that is cross-origin isolated");
+                Err(Error::new(Kind::Unsupported, message))
+            }
+        }
+    }
+
+    /// Opens what a synchronous call on the database `name` will need.
+    pub async fn prepare(&self, name: &str, open: Open) -> Result<()> {
+        if let Some(opfs) = &self.direct {
+            opfs.prepare(&[(name, open), (&files::journal_of(name), Open::Create)]).await?;
+        }
+        Ok(())
+    }
+
+    async fn list(&self) -> Result<Vec<String>> {
+        match &self.direct {
+            Some(opfs) => Host::list(opfs).await,
+            None => self.disk.list(),
+        }
+    }
+
+    pub async fn remove_file(&self, path: &str) -> Result<()> {
+        match &self.direct {
+            Some(opfs) => Host::remove(opfs, path).await,
+            None => self.disk.remove(path),
+        }
+    }
+
+    pub async fn rename_file(&self, from: &str, to: &str) -> Result<()> {
+        match &self.direct {
+            Some(opfs) => Host::rename(opfs, from, to).await,
+            None => self.disk.rename(from, to),
+        }
+    }
+
+    /// The names of all databases, in order.
+    pub async fn databases(&self) -> Result<Vec<String>> {
+        let mut names = self.list().await?;
+        names.retain(|path| files::is_database(path));
+        names.sort();
+        Ok(names)
+    }
+
+    pub async fn size_bytes(&self, name: &str) -> Result<u64> {
+        if let Some(opfs) = &self.direct {
+            opfs.prepare(&[(name, Open::Existing)]).await?;
+        }
+        self.disk.open(name, Open::Existing)?.len()
+    }
+
+    pub async fn exists(&self, name: &str) -> Result<bool> {
+        Ok(self.list().await?.iter().any(|path| path == name))
+    }
+
+    /// Removes a database and what lies beside it. The journal goes last: SQLite ignores one without a database.
+    pub async fn remove(&self, name: &str) -> Result<()> {
+        self.remove_file(name).await?;
+        self.remove_journal(name).await
+    }
+
+    /// Gives a database another name, after a crash's journal was rolled back.
+    pub async fn rename(&self, from: &str, to: &str) -> statik_sqlite::Result<()> {
+        if self.exists(to).await? {
+            return Err(Error::new(Kind::Exists, "renaming: there is such a database already").at(to).into());
+        }
+        self.prepare(from, Open::Existing).await?;
+        files::settle(&self.vfs, from)?;
+        self.rename_file(from, to).await?;
+        Ok(self.remove_journal(from).await?)
+    }
+
+    pub async fn remove_journal(&self, name: &str) -> Result<()> {
+        match self.remove_file(&files::journal_of(name)).await {
+            Err(error) if error.kind() != Kind::NotFound => Err(error),
+            _ => Ok(()),
+        }
+    }
+}
