@@ -74,7 +74,7 @@ function shortcoming(env, minimum) {
     if (!ok) return `cargo ${program.join(' ')}: ${problem}`;
   }
   const scratch = mkdtempSync(path.join(tmpdir(), 'statik-probe-'));
-  const args = ['--test', '--crate-name=probe', `--target=${TARGET}`, '-o', path.join(scratch, 'probe.wasm'), '-'];
+  const args = ['--test', '--crate-name=probe', `--target=${TARGET}`, '-Clto=fat', '-o', path.join(scratch, 'probe.wasm'), '-'];
   const { ok, problem } = ask('rustc', args, { env, input: '#[test] fn probe() {}' });
   rmSync(scratch, { recursive: true });
   return ok ? undefined : `rustc cannot build for ${TARGET}: ${problem}`;
@@ -181,8 +181,9 @@ async function buildStandardLibrary(system) {
   writeFileSync(path.join(scratch, 'src/lib.rs'), '#![no_std]\n');
   await run('cargo', ['build', '--release', `--target=${TARGET}`, '-Zbuild-std=std,panic_abort,proc_macro,test'], {
     cwd: scratch,
-    // Unstable options are refused by a stable compiler unless told that it is building itself.
-    env: { ...system, RUSTC_BOOTSTRAP: '1', CARGO_TARGET_DIR: path.join(scratch, 'target') },
+    // A stable compiler takes unstable options only when told that it is building itself. Bitcode is what link-time
+    // optimisation of a program with these libraries works on.
+    env: { ...system, RUSTC_BOOTSTRAP: '1', RUSTFLAGS: '-Cembed-bitcode=yes', CARGO_TARGET_DIR: path.join(scratch, 'target') },
     quiet: true,
   });
   const built = path.join(scratch, 'target', TARGET, 'release/deps');
