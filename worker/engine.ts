@@ -70,10 +70,8 @@ class EngineHost implements EngineMethods {
   async openDatabase(name: string, options: DatabaseOptions): Promise<number> {
     const { busyTimeoutMs = DEFAULT_BUSY_TIMEOUT_MS } = options;
     if (this.#direct && name !== ':memory:') {
-      // Preparing makes the file.
-      const mustExist = options.mustExist || options.readOnly;
-      if (mustExist && !await this.exists(name)) throw failure('NotFound', `there is no database "${name}"`, name);
-      await enterAsync(() => this.#engine.prepare([name]));
+      const create = !options.mustExist && !options.readOnly;
+      await enterAsync(() => this.#engine.prepare([name], create));
     }
     const waiting = this.#direct ? { ...options, busyTimeoutMs: 0 } : options;
     const id = ++this.#lastId;
@@ -90,7 +88,8 @@ class EngineHost implements EngineMethods {
 
   exec(db: number, sql: string): Promise<void> {
     const { database } = this.#opened(db);
-    return this.#patiently(db, () => database.exec(sql));
+    // Of several statements those before the busy one have run, and must not run again.
+    return this.#patiently(db, () => database.exec(sql), { again: () => database.isSingle(sql) });
   }
 
   run(db: number, sql: string, params: SqlParams | undefined): Promise<RunResult> {
@@ -149,7 +148,7 @@ class EngineHost implements EngineMethods {
 
   commit(db: number): Promise<void> {
     const { database } = this.#opened(db);
-    return this.#patiently(db, () => database.commit(), true);
+    return this.#patiently(db, () => database.commit(), { inTransaction: true });
   }
 
   rollback(db: number): void {
@@ -222,7 +221,7 @@ class EngineHost implements EngineMethods {
     for (const { database } of this.#databases.values()) database.close();
     for (const running of this.#exports.values()) enter(() => running.close());
     for (const running of this.#imports.values()) await enterAsync(() => running.abort());
-    await enterAsync(() => this.#engine.close());
+    enter(() => this.#engine.close());
   }
 
   #begin(engine: Engine): void {
@@ -235,7 +234,10 @@ class EngineHost implements EngineMethods {
   }
 
   /** Runs what is one statement, waiting for other connections' locks where that cannot be done synchronously. */
-  async #patiently<T>(db: number, attempt: () => T, inTransaction = false): Promise<T> {
+  async #patiently<T>(
+    db: number, attempt: () => T,
+    { inTransaction = false, again = () => true }: { inTransaction?: boolean; again?: () => boolean } = {},
+  ): Promise<T> {
     const { database, busyTimeoutMs } = this.#opened(db);
     const request = this.#request;
     const patient = this.#direct && (inTransaction || !database.inTransaction);
@@ -245,7 +247,7 @@ class EngineHost implements EngineMethods {
         return this.#interrupts.during(request, attempt);
       } catch (error) {
         const busy = error instanceof StatikError && error.code === 'Busy';
-        if (!busy || !patient || performance.now() + waitMs > deadline) throw error;
+        if (!busy || !patient || performance.now() + waitMs > deadline || !again()) throw error;
       }
       await new Promise((resolve) => setTimeout(resolve, waitMs));
       if (this.#interrupts.during(request, () => this.#interrupts.poll())) throw failure('Aborted', 'interrupted while waiting for a lock');

@@ -44,8 +44,8 @@ export class Engine {
   readonly reason: string | undefined;
   /** Called from inside running statements, at most every ~20 ms; true stops the statement with code 'Aborted'. */
   setInterrupt(poll: () => boolean): void;
-  /** Direct: opens the handles that these databases need, creating files that do not exist. Bridge: nothing to do. */
-  prepare(names: string[]): Promise<void>;
+  /** Direct: opens the handles that these databases need; `create` (default true) makes missing ones. Bridge: nothing to do. */
+  prepare(names: string[], create?: boolean): Promise<void>;
   /** Direct: fails with Unsupported if not prepared. */
   open(name: string, options: {
     mustExist?: boolean | undefined;
@@ -68,7 +68,7 @@ export class Engine {
   /** Direct: the storage's counters. Bridge: this client's waits. */
   metrics(): Metrics;
   /** Direct: flush and close all handles. All connections must be closed before. */
-  close(): Promise<void>;
+  close(): void;
 }
 
 export class Import {

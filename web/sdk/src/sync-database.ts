@@ -114,6 +114,16 @@ export class LocalDatabase implements SyncDatabase {
     return this.#use(sql, (stmt) => ({ columns: stmt.columns(), readOnly: stmt.readOnly }));
   }
 
+  /** Whether `sql` is known to be exactly one statement; one that cannot be prepared is not. */
+  isSingle(sql: string): boolean {
+    try {
+      this.describe(sql);
+      return true;
+    } catch {
+      return false;
+    }
+  }
+
   explain(sql: string, params?: SqlParams): PlanRow[] {
     this.#check(sql);
     try {

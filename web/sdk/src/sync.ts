@@ -184,7 +184,7 @@ class LocalStatik implements SyncStatik {
   async #close(): Promise<void> {
     try {
       this.sqlite.close();
-      await enterAsync(() => this.#joined.engine.close());
+      enter(() => this.#joined.engine.close());
     } finally {
       await this.#joined.leave();
     }
