@@ -49,6 +49,7 @@ const PARTS = {
     counted: true,
     commands: () => [['cargo', 'test', '--workspace', ...excluding(WASM_ONLY), '--no-fail-fast']],
   },
+  sdk: { needs: ['node'], counted: true, commands: () => [nodeTest('tests/sdk')] },
   browser: {
     needs: ['rust', 'clang', 'bindgen', 'wasm-pack', 'browsers'],
     counted: true,
@@ -56,8 +57,8 @@ const PARTS = {
     commands: () => ['--chrome', '--firefox'].map((browser) => ['wasm-pack', 'test', '--headless', browser, '--release', '--mode=no-install']),
   },
   build: { needs: [...NEEDS, 'sample', 'trunk'], show: /^build: statik_bg/, commands: () => [['trunk', 'build']] },
-  e2e: { needs: ['node', 'sqlite3', 'browsers'], after: 'build', counted: true, commands: () => [['node', '--test', '--test-concurrency=1', '--test-reporter=spec', ...testFiles('tests/e2e')]] },
-  package: { needs: ['node', 'browsers'], after: 'build', counted: true, commands: () => [['node', 'tests/package/run.mjs']] },
+  e2e: { needs: ['node', 'sqlite3', 'browsers'], after: 'build', counted: true, commands: () => [nodeTest('tests/e2e')] },
+  package: { needs: ['node', 'browsers'], after: 'build', counted: true, commands: () => [[process.execPath, 'tests/package/run.mjs']] },
 };
 
 /** @param {readonly string[]} names */
@@ -65,9 +66,10 @@ function excluding(names) {
   return names.map((name) => `--exclude=${name}`);
 }
 
-/** @param {string} folder */
-function testFiles(folder) {
-  return readdirSync(path.join(CHECKOUT, folder)).filter((name) => name.endsWith('.test.mjs')).sort().map((name) => path.join(folder, name));
+/** Node's own runner over a folder's test files, one after another: they share the machine's browsers. @param {string} folder */
+function nodeTest(folder) {
+  const files = readdirSync(path.join(CHECKOUT, folder)).filter((name) => name.endsWith('.test.mjs')).sort();
+  return [process.execPath, '--test', '--test-concurrency=1', '--test-reporter=spec', ...files.map((name) => path.join(folder, name))];
 }
 
 /** @typedef {{ passed: number, failed: number }} Counts */
