@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use js_sys::{Int32Array, Promise, Reflect, SharedArrayBuffer};
-use statik_bridge::{AsyncDoorbell, BELL, Cells};
+use statik_bridge::ring::BELL;
+use statik_bridge::{AsyncDoorbell, Cells};
 use wasm_bindgen::JsValue;
 use wasm_bindgen::prelude::wasm_bindgen;
 use wasm_bindgen_futures::JsFuture;

@@ -95,7 +95,8 @@ impl Handle {
         if written != bytes.len() as f64 {
             // Over quota, Chrome answers with a number larger than what it was given and Firefox with a smaller one.
             let given = bytes.len();
-            let context = format!("writing {given} bytes at {offset}: no space is left, the browser answered {written}");
+            let context =
+                format!("writing {given} bytes at {offset}: no space is left, the browser answered {written}");
             return Err(self.error(Kind::Quota, context));
         }
         self.len.set(Some(end.max(old_len)));

@@ -50,7 +50,8 @@ impl Tree {
             .map_err(|thrown| Error::new(Kind::Unsupported, refused).because(from_js(&thrown, "getDirectory")))?
             .unchecked_into();
         for name in path {
-            root = directory(&root, name, true).await.map_err(|thrown| from_js(&thrown, "opening the store").at(*name))?;
+            root =
+                directory(&root, name, true).await.map_err(|thrown| from_js(&thrown, "opening the store").at(*name))?;
         }
         Ok(Tree { root })
     }
@@ -128,9 +129,7 @@ impl Tree {
         let last = names.next_back().expect("split yields at least one part");
         let mut parent = self.root.clone();
         for name in names {
-            parent = directory(&parent, name, create)
-                .await
-                .map_err(|thrown| lookup(&thrown, path, create))?;
+            parent = directory(&parent, name, create).await.map_err(|thrown| lookup(&thrown, path, create))?;
         }
         Ok((parent, last))
     }
@@ -173,7 +172,8 @@ fn storage() -> Result<StorageManager> {
     let global: JsValue = js_sys::global().into();
     let storage = property(&property(&global, "navigator"), "storage");
     if !property(&storage, "getDirectory").is_function() {
-        let why = "navigator.storage.getDirectory is missing: the browser is too old, or the page is not served securely";
+        let why =
+            "navigator.storage.getDirectory is missing: the browser is too old, or the page is not served securely";
         return Err(Error::new(Kind::Unsupported, why));
     }
     let prototype = property(&property(&global, "FileSystemFileHandle"), "prototype");
