@@ -6,8 +6,8 @@ use std::rc::{Rc, Weak};
 use js_sys::{Array, Object, Reflect};
 use statik_disk::Kind;
 use statik_sqlite::{Statement, Value};
-use wasm_bindgen::JsValue;
 use wasm_bindgen::prelude::wasm_bindgen;
+use wasm_bindgen::{JsCast, JsValue};
 
 use crate::convert::{JsResult, columns_out, integer, invalid, set, thrown, value_in, value_out};
 

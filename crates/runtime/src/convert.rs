@@ -154,7 +154,7 @@ pub fn database_out(name: &str, size_bytes: u64) -> Object {
 
 pub fn metrics_out(metrics: &Metrics) -> Object {
     let shape = Object::new();
-    for (operation, totals) in metrics.snapshot() {
+    for (operation, totals) in metrics.iter() {
         let row = Object::new();
         set(&row, "count", totals.count as f64);
         set(&row, "errors", totals.errors as f64);

@@ -11,8 +11,8 @@ use statik_bridge::{Client, ClientOptions};
 use statik_browser::{Log, Opfs, OpfsOptions, clock, sanity};
 use statik_disk::{Error, Kind, MemDisk, Open, Result};
 use statik_sqlite::{OpenOptions, files};
+use wasm_bindgen::JsValue;
 use wasm_bindgen::prelude::wasm_bindgen;
-use wasm_bindgen::{JsCast, JsValue};
 
 use crate::connection::Connection;
 use crate::convert::{JsResult, Options, database_out, invalid, metrics_out, strings, thrown};

@@ -1,11 +1,11 @@
 //! The I/O worker's side: the store's one owner, who serves every client of the tab.
 
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 
 use js_sys::{Object, SharedArrayBuffer};
-use statik_bridge::{Host, Server, Synchronous};
-use statik_browser::{Doorbell, Opfs, SharedCells, clock, sanity};
-use statik_disk::{MemDisk, Result};
+use statik_bridge::{DiskHost, Server};
+use statik_browser::{Doorbell, Opfs, SharedCells, clock};
+use statik_disk::MemDisk;
 use wasm_bindgen::prelude::wasm_bindgen;
 use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::spawn_local;
@@ -13,17 +13,20 @@ use wasm_bindgen_futures::spawn_local;
 use crate::convert::{JsResult, Options, invalid, metrics_out, thrown};
 use crate::engine::StoreOptions;
 
+/// How often handles are looked over for idle ones.
+const IDLE_CHECK_MS: f64 = 1000.0;
+
 /// Serves a store to clients over their rings.
 #[wasm_bindgen]
 pub struct IoServer {
     serving: Serving,
-    doorbell: Rc<Doorbell>,
+    doorbell: Doorbell,
     reason: Option<String>,
 }
 
 enum Serving {
-    Opfs(Rc<Server<Opfs>>, Opfs),
-    Memory(Rc<Server<Synchronous<MemDisk>>>),
+    Opfs(Server<Opfs>, Opfs),
+    Memory(Server<DiskHost<MemDisk>>),
 }
 
 /// Runs `$call` on the server, whatever it stands on.
@@ -48,13 +51,13 @@ impl IoServer {
         let options = Options(&options);
         let doorbell = options.required("doorbell")?.dyn_into::<SharedArrayBuffer>();
         let doorbell = doorbell.map_err(|_| invalid("the option doorbell is not a SharedArrayBuffer"))?;
-        let doorbell = Rc::new(Doorbell::new(&doorbell));
+        let doorbell = Doorbell::new(&doorbell);
         let store = StoreOptions::parse(&options)?;
         let (serving, reason) = match store.open().await.map_err(thrown)? {
-            Ok(opfs) => (Serving::Opfs(Rc::new(Server::new(opfs.clone(), clock::now_ms)), opfs), None),
+            Ok(opfs) => (Serving::Opfs(Server::new(opfs.clone(), clock::now_ms), opfs), None),
             Err(reason) => {
-                let host = Synchronous(MemDisk::new());
-                (Serving::Memory(Rc::new(Server::new(host, clock::now_ms))), Some(reason))
+                let host = DiskHost(MemDisk::new());
+                (Serving::Memory(Server::new(host, clock::now_ms)), Some(reason))
             }
         };
         Ok(IoServer { serving, doorbell, reason })
@@ -85,34 +88,37 @@ impl IoServer {
         with_server!(&self.serving, server => server.remove_client(id));
     }
 
-    /// Serves until [`IoServer::stop`].
-    pub async fn serve(&self) {
-        let doorbell = Rc::clone(&self.doorbell);
+    /// Serves until [`IoServer::stop`], then flushes and closes every handle.
+    pub async fn serve(&self) -> JsResult<()> {
         match &self.serving {
             Serving::Opfs(server, opfs) => {
-                let (server, opfs) = (Rc::clone(server), opfs.clone());
-                spawn_local(close_idle(opfs));
-                server.serve(&*doorbell).await;
+                let serving = Rc::new(());
+                spawn_local(close_idle(opfs.clone(), Rc::downgrade(&serving)));
+                server.serve(&self.doorbell).await;
+                opfs.close().map_err(thrown)
             }
-            Serving::Memory(server) => Rc::clone(server).serve(&*doorbell).await,
+            Serving::Memory(server) => {
+                server.serve(&self.doorbell).await;
+                Ok(())
+            }
         }
     }
 
-    /// Answers what is queued, flushes and closes every handle.
-    pub fn stop(&self) -> JsResult<()> {
+    /// Ends [`IoServer::serve`] once everything that is queued is answered.
+    pub fn stop(&self) {
         with_server!(&self.serving, server => server.stop());
-        self.close().map_err(thrown)
-    }
-
-    fn close(&self) -> Result<()> {
-        match &self.serving {
-            Serving::Opfs(_, opfs) => opfs.close(),
-            Serving::Memory(_) => Ok(()),
-        }
     }
 
     /// Counts and timings of every operation, as `Metrics`.
     pub fn metrics(&self) -> Object {
         with_server!(&self.serving, server => metrics_out(server.metrics()))
+    }
+}
+
+/// Closes handles that nobody uses, while `serving` lives.
+async fn close_idle(opfs: Opfs, serving: Weak<()>) {
+    while serving.strong_count() > 0 {
+        clock::sleep(IDLE_CHECK_MS).await;
+        opfs.close_idle(clock::now_ms());
     }
 }

@@ -2,8 +2,8 @@
 
 use std::rc::Rc;
 
-use statik_bridge::locks::Locks;
 use statik_bridge::Host;
+use statik_bridge::locks::Locks;
 use statik_browser::Opfs;
 use statik_disk::{Disk, Error, Kind, Open, Result};
 use statik_sqlite::{Vfs, files};

@@ -25,9 +25,8 @@ pub fn validate_name(name: &str) -> Result<()> {
 
 /// Whether the file at `path` is a database, not something beside one.
 pub fn is_database(path: &str) -> bool {
-    let super_journal = path.rsplit_once("-mj").is_some_and(|(_, id)| {
-        id.len() == 9 && id.bytes().all(|byte| byte.is_ascii_hexdigit())
-    });
+    let super_journal =
+        path.rsplit_once("-mj").is_some_and(|(_, id)| id.len() == 9 && id.bytes().all(|byte| byte.is_ascii_hexdigit()));
     !super_journal && !SUFFIXES.iter().any(|suffix| path.ends_with(suffix))
 }
 

@@ -333,12 +333,7 @@ unsafe extern "C" fn delete(vfs: *mut ffi::sqlite3_vfs, path: *const c_char, _sy
     }
 }
 
-unsafe extern "C" fn access(
-    vfs: *mut ffi::sqlite3_vfs,
-    path: *const c_char,
-    _flags: c_int,
-    out: *mut c_int,
-) -> c_int {
+unsafe extern "C" fn access(vfs: *mut ffi::sqlite3_vfs, path: *const c_char, _flags: c_int, out: *mut c_int) -> c_int {
     // SAFETY: SQLite passes our VFS, a C string and room for the answer.
     let (state, path) = unsafe { (state(vfs), path_of(path)) };
     match path.and_then(|path| path.map_or(Ok(false), |path| state.exists(path))) {
