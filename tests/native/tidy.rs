@@ -183,9 +183,11 @@ fn format_documents(source: &Source) -> Vec<String> {
     words(&charter, "docs").filter_map(named).collect()
 }
 
-/// A file that declares the magic or the version of a byte format names the format's document in its charter.
+/// A file that declares the magic or the version of a byte format names the format's document in its charter; of
+/// somebody else's format it gives the address.
 fn formats_are_documented(source: &Source) -> Vec<Found> {
-    if !source.is_rust() || room(&source.path).is_none() || !format_documents(source).is_empty() {
+    let foreign = source.text.split_whitespace().any(|word| word.contains("https://") && word.contains("format"));
+    if !source.is_rust() || room(&source.path).is_none() || foreign || !format_documents(source).is_empty() {
         return Vec::new();
     }
     let constant = |at: usize| {
@@ -451,6 +453,8 @@ mod catches {
             let text = format!("//! A log.\n{declaration}\n");
             assert_eq!(lines(formats_are_documented, "crates/store/src/a.rs", &text), [2]);
         }
+        let foreign = "//! A log.\n/// <https://sqlite.org/fileformat2.html>\nconst MAGIC: u32 = 1;\n";
+        assert_eq!(lines(formats_are_documented, "crates/store/src/a.rs", foreign), []);
         let document = "crates/store/docs/log-format.md";
         assert_eq!(lines(a_format_document_has_its_parts, document, "# Log\n```\n|a|\n```\n## Version\n"), []);
         assert_eq!(lines(a_format_document_has_its_parts, document, "# Log\n## Version\n"), [1]);
