@@ -10,15 +10,15 @@
  * included, to tests/bench/results/<date>.json. Fails if Statik failed or gave a wrong answer; a peer's failure is
  * reported in its row.
  */
+import { once } from 'node:events';
 import { mkdir, writeFile } from 'node:fs/promises';
 import { cpus } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
-import puppeteer from 'puppeteer-core';
-import { browserPath } from '../../scripts/browsers.mjs';
+import { Browser } from '../e2e/browsers.mjs';
+import { Server } from '../e2e/server.mjs';
 import { render, summarize } from './report.mjs';
-import { serve } from './server.mjs';
 import { engines } from './web/engines.js';
 import { select } from './web/workloads.js';
 
@@ -29,14 +29,7 @@ const RUN_LIMIT_MS = 10 * 60_000;
 /** An engine that needs longer than this runs in the first round only, and the report says so. */
 const REPEAT_LIMIT_MS = 60_000;
 
-/** Command-line arguments of each browser. */
-const BROWSERS = {
-  chrome: [
-    '--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking',
-    '--disable-component-update', '--disable-sync',
-  ],
-  firefox: [],
-};
+const BROWSERS = ['chrome', 'firefox'];
 
 const list = (text) => text?.split(',').map((name) => name.trim()).filter(Boolean);
 
@@ -57,8 +50,8 @@ function options() {
     if (!/^[1-9]\d*$/.test(text)) throw new Error(`--${name} takes a whole number from 1, got ${text}`);
     return Number(text);
   };
-  const browsers = list(values.browser) ?? Object.keys(BROWSERS);
-  for (const browser of browsers) if (!BROWSERS[browser]) throw new Error(`--browser takes chrome or firefox, got ${browser}`);
+  const browsers = list(values.browser) ?? BROWSERS;
+  for (const browser of browsers) if (!BROWSERS.includes(browser)) throw new Error(`--browser takes chrome or firefox, got ${browser}`);
   const names = list(values.only) ?? Object.keys(engines);
   for (const name of names) {
     if (!engines[name]) throw new Error(`no engine ${name}; there are ${Object.keys(engines).join(', ')}`);
@@ -72,17 +65,19 @@ function options() {
   };
 }
 
-/** One engine, once, on a page of its own. */
-async function runOnce(browser, origin, request) {
-  const page = await browser.newPage();
+/** One engine, once, on a page of its own, which posts what came of it: that may take longer than a browser command. */
+async function runOnce(browser, server, request) {
+  const page = await browser.puppet.newPage();
   page.on('pageerror', (error) => console.error(`${request.engine}: ${error.message}`));
   page.on('console', (message) => {
     if (message.type() === 'error') console.error(`${request.engine}: ${message.text()}`);
   });
   try {
-    await page.goto(`${origin}/tests/bench/web/index.html`);
+    await page.goto(`${server.origin}/tests/bench/web/index.html`);
     await page.waitForFunction(() => typeof globalThis.bench === 'function');
-    return await page.evaluate((payload) => globalThis.bench(payload), request);
+    const told = once(server.told, request.engine, { signal: AbortSignal.timeout(RUN_LIMIT_MS) });
+    await page.evaluate((payload) => void globalThis.bench(payload), request);
+    return (await told)[0];
   } catch (error) {
     return { failed: error.message, workload: 'page' };
   } finally {
@@ -98,16 +93,10 @@ function describeRun(run) {
   return `${totalMs(run).toFixed(0)} ms`;
 }
 
-async function runBrowser(name, origin, { names, rounds, workloads, overrides }) {
-  const browser = await puppeteer.launch({
-    browser: name,
-    executablePath: browserPath(name),
-    args: BROWSERS[name],
-    headless: true,
-    protocolTimeout: RUN_LIMIT_MS,
-  });
+async function runBrowser(name, server, { names, rounds, workloads, overrides }) {
+  const browser = await Browser.launch(name);
   try {
-    const version = await browser.version();
+    const version = await browser.puppet.version();
     /** @type {Record<string, import('./report.mjs').Run[]>} */
     const runs = Object.fromEntries(names.map((engine) => [engine, []]));
     for (let round = 0; round < rounds; round += 1) {
@@ -115,7 +104,7 @@ async function runBrowser(name, origin, { names, rounds, workloads, overrides })
         const engine = names[(i + round) % names.length];
         if (runs[engine].some((run) => totalMs(run) > REPEAT_LIMIT_MS)) continue;
         const request = { engine, workloads: workloads.map((workload) => workload.name), ...overrides };
-        const run = await runOnce(browser, origin, request);
+        const run = await runOnce(browser, server, request);
         runs[engine].push(run);
         console.error(`${name}, round ${round + 1} of ${rounds}, ${engine}: ${describeRun(run)}`);
       }
@@ -128,12 +117,14 @@ async function runBrowser(name, origin, { names, rounds, workloads, overrides })
 
 async function main() {
   const chosen = options();
-  const server = await serve(CHECKOUT);
+  const folders = ['tests/bench/web', 'dist', 'node_modules'];
+  const roots = Object.fromEntries(folders.map((folder) => [`/${folder}/`, join(CHECKOUT, folder)]));
+  const server = await Server.start({ isolated: true, roots });
   const startedAt = new Date();
   const results = [];
   try {
     for (const name of chosen.browsers) {
-      const { version, runs } = await runBrowser(name, server.origin, chosen);
+      const { version, runs } = await runBrowser(name, server, chosen);
       const summaries = chosen.names.map((engine) => ({
         name: engine,
         title: engines[engine].title,
@@ -147,7 +138,7 @@ async function main() {
       results.push({ ...report, runs });
     }
   } finally {
-    server.close();
+    await server.close();
   }
   const directory = join(CHECKOUT, 'tests/bench/results');
   await mkdir(directory, { recursive: true });

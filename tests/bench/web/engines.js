@@ -13,13 +13,13 @@ const FLUSHED = 'flushed at every commit';
 const RELAXED = 'written, not flushed, at a commit';
 const NONE = 'none';
 
-/** @type {Record<string, { title: string, context: 'worker' | 'worker-with-port' | 'page', durability: string, open: (options: { port?: MessagePort }) => Promise<object> }>} */
+/** @type {Record<string, { title: string, context: 'worker' | 'page', durability: string, open: () => Promise<object> }>} */
 export const engines = {
   'statik-bridge': {
     title: 'statik/sync, bridge',
-    context: 'worker-with-port',
+    context: 'worker',
     durability: FLUSHED,
-    open: async (options) => (await import('./engines/statik.js')).openSync('bridge', options),
+    open: async () => (await import('./engines/statik.js')).openSync('bridge'),
   },
   'statik-direct': {
     title: 'statik/sync, direct',
@@ -73,6 +73,6 @@ export const engines = {
     title: 'statik/sync, :memory:',
     context: 'worker',
     durability: NONE,
-    open: async () => (await import('./engines/statik.js')).openSync('direct', { database: ':memory:' }),
+    open: async () => (await import('./engines/statik.js')).openSync('direct', ':memory:'),
   },
 };

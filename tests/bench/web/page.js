@@ -1,6 +1,6 @@
 /**
  * The page: gives each engine a clean origin and the context it is made for. tests/bench/run.mjs calls
- * `globalThis.bench(request)`, one request at a time.
+ * `globalThis.bench(request)`, one request at a time, and is told the result by a POST to /told/<engine>.
  */
 import { engines } from './engines.js';
 import { runEngine } from './run-engine.js';
@@ -22,29 +22,24 @@ async function cleanOrigin() {
   }
 }
 
-function runInWorker(request, port) {
+function runInWorker(request) {
   const worker = new Worker(new URL('worker.js', import.meta.url), { type: 'module' });
   return new Promise((resolve, reject) => {
     worker.onmessage = ({ data }) => resolve(data);
     worker.onerror = (event) => reject(new Error(`the worker of ${request.engine} failed: ${event.message}`));
-    worker.postMessage({ ...request, port }, port ? [port] : []);
+    worker.postMessage(request);
   }).finally(() => worker.terminate());
 }
 
-/** The worker shares the store that the page has open, as an app's own workers do. */
-async function runSharingStore(request) {
-  const { open } = await import('/dist/index.js');
-  const statik = await open({ name: 'bench', mode: 'bridge' });
-  try {
-    return await runInWorker(request, await statik.port());
-  } finally {
-    await statik.close();
-  }
-}
-
-const contexts = { page: runEngine, worker: runInWorker, 'worker-with-port': runSharingStore };
+const contexts = { page: runEngine, worker: runInWorker };
 
 globalThis.bench = async (request) => {
-  await cleanOrigin();
-  return contexts[engines[request.engine].context](request);
+  let result;
+  try {
+    await cleanOrigin();
+    result = await contexts[engines[request.engine].context](request);
+  } catch (error) {
+    result = { failed: String(error), workload: 'page' };
+  }
+  await fetch(`/told/${request.engine}`, { method: 'POST', body: JSON.stringify(result) });
 };

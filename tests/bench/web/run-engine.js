@@ -22,14 +22,14 @@ function nextTask() {
 const describe = (error) => `${error?.name ?? 'Error'}: ${error?.message ?? String(error)}`;
 
 /**
- * @param {{ engine: string, workloads?: string[], cacheKib?: number, pageSize?: number, port?: MessagePort }} request
+ * @param {{ engine: string, workloads?: string[], cacheKib?: number, pageSize?: number }} request
  */
-export async function runEngine({ engine, workloads: names, cacheKib, pageSize, port }) {
+export async function runEngine({ engine, workloads: names, cacheKib, pageSize }) {
   const workloads = select(names);
   let db;
   const openedAt = performance.now();
   try {
-    db = await engines[engine].open({ port });
+    db = await engines[engine].open();
   } catch (error) {
     console.error(error);
     return { unavailable: describe(error) };

@@ -6,12 +6,12 @@ const DATABASE = 'bench.db';
 const ARRAYS = { rows: 'array' };
 
 /**
- * @param {'bridge' | 'direct'} mode bridge shares the page's store by `port`; direct owns the store in this worker
- * @param {{ port?: MessagePort, database?: string }} [options]
+ * @param {'bridge' | 'direct'} mode
+ * @param {string} [database]
  */
-export async function openSync(mode, { port, database = DATABASE } = {}) {
+export async function openSync(mode, database = DATABASE) {
   const { open } = await import('/dist/sync.js');
-  const statik = await open(mode === 'bridge' ? { port } : { name: STORE, mode, databases: [DATABASE] });
+  const statik = await open({ name: STORE, mode, databases: [DATABASE] });
   if (statik.mode !== mode) throw new Error(`asked for ${mode} mode, got ${statik.mode}`);
   if (statik.storage !== 'opfs') throw new Error(`not on OPFS but in ${statik.storage}`);
   let db = statik.sqlite.open(database);
