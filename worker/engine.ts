@@ -263,8 +263,9 @@ function of<T>(things: Map<number, T>, id: number, what: string): T {
 
 function transferOf(result: unknown): Transferable[] {
   if (result instanceof Uint8Array) return buffersOf([result]);
+  // An array has a method of that name.
   const values = (result as Partial<Batch> | undefined)?.values;
-  return values === undefined ? [] : buffersOf(values);
+  return Array.isArray(values) ? buffersOf(values) : [];
 }
 
 const host = new EngineHost();

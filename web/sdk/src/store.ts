@@ -182,11 +182,14 @@ export class BridgeStore implements Store {
 
   async #dismiss(engine: EngineThread): Promise<void> {
     const [id] = [...this.#engines].find(([, each]) => each === engine)!;
-    await engine.remote.call('close');
     this.#engines.delete(id);
     this.#rings.delete(id);
-    // Its Web Lock is free now, by which the I/O worker forgets it.
-    engine.thread.stop();
+    try {
+      await engine.remote.call('close');
+    } finally {
+      // Its Web Lock is free then, by which the I/O worker forgets it.
+      engine.thread.stop();
+    }
   }
 
   #onEngineDeath(id: number, reason: string): void {
