@@ -1,6 +1,7 @@
 //! What only a browser can test, run by wasm-pack in a dedicated worker.
 #![cfg(all(test, target_family = "wasm"))]
 
+mod bridge;
 mod cells;
 mod doorbell;
 mod errors;
