@@ -18,14 +18,14 @@ export function confirmed(title: string, text: string, action: string): Promise<
 /** Shows a value whole. */
 export function show(title: string, text: string): void {
   const copy = element('button', { type: 'button', onclick: () => void navigator.clipboard.writeText(text) }, 'Copy');
-  open(title, element('pre', { class: 'value', tabindex: 0 }, text), [copy, element('button', { value: 'close', class: 'primary' }, 'Close')]);
+  open(title, element('pre', { class: 'value', tabindex: 0 }, text), [element('button', { value: 'close', class: 'primary' }, 'Close'), copy]);
 }
 
 function question(title: string, action: string, dangerous: boolean, content: HTMLElement): Promise<boolean> {
   const cancel = element('button', { value: 'cancel', formnovalidate: true }, 'Cancel');
   const agree = element('button', { value: 'agree', class: dangerous ? 'danger' : 'primary' }, action);
-  const dialog = open(title, content, dangerous ? [agree, cancel] : [cancel, agree]);
-  // Enter presses the first button of a form, and that must be the harmless one, or the one that was asked for.
+  // Enter in a field presses the form's first button.
+  const dialog = open(title, content, [agree, cancel]);
   if (dangerous) cancel.focus();
   content.querySelector('input')?.select();
   return new Promise((resolve) => dialog.addEventListener('close', () => resolve(dialog.returnValue === 'agree')));

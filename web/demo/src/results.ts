@@ -79,8 +79,10 @@ export class Results {
     await this.#ended;
   }
 
+  /** Tells what happened, where it can be seen whether a database is open or not. */
   say(text: string): void {
     this.#status.textContent = text;
+    byId('notice', HTMLElement).textContent = text;
   }
 
   clear(text: string): void {
