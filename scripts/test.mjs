@@ -54,7 +54,11 @@ const PARTS = {
     needs: ['rust', 'clang', 'bindgen', 'wasm-pack', 'browsers'],
     counted: true,
     cwd: 'tests/browser',
-    commands: () => ['--chrome', '--firefox'].map((browser) => ['wasm-pack', 'test', '--headless', browser, '--release', '--mode=no-install']),
+    // The test runner takes the first driver that its environment names, Firefox's before Chrome's, whatever it is told.
+    commands: () =>
+      [['--chrome', 'GECKODRIVER'], ['--firefox', 'CHROMEDRIVER']].map(([browser = '', other = '']) => [
+        'env', '-u', other, 'wasm-pack', 'test', '--headless', browser, '--release', '--mode=no-install',
+      ]),
   },
   build: { needs: [...NEEDS, 'sample', 'trunk'], show: /^build: statik_bg/, commands: () => [['trunk', 'build']] },
   e2e: { needs: ['node', 'sqlite3', 'browsers'], after: 'build', counted: true, commands: () => [nodeTest('tests/e2e')] },
