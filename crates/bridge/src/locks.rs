@@ -7,6 +7,8 @@
 //!
 //! It does not lock files against other programs, nor against other tabs: the store's Web Lock does.
 
+pub mod contract;
+
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -109,24 +111,17 @@ struct Holder {
 }
 
 impl Holder {
-    /// Calls `change` with this holder's level and the highest level and the number of readers among the others.
-    fn with<T>(&self, change: impl FnOnce(&mut Level, Others) -> T) -> T {
+    /// Calls `change` with this holder's level and the highest of the others'.
+    fn with<T>(&self, change: impl FnOnce(&mut Level, Level) -> T) -> T {
         let mut paths = self.table.paths.borrow_mut();
-        let holders = paths.holders.get_mut(&self.path).expect("a holder is listed until it is dropped");
-        let mut others = Others { highest: Level::None };
-        for (_, level) in holders.iter().filter(|(id, _)| **id != self.id) {
-            others.highest = others.highest.max(*level);
-        }
-        change(holders.get_mut(&self.id).expect("a holder is listed until it is dropped"), others)
+        let holders = paths.holders.get_mut(&self.path).expect("a path stays while it has holders");
+        let others = holders.iter().filter(|(id, _)| **id != self.id).map(|(_, level)| *level).max();
+        change(holders.get_mut(&self.id).expect("a holder stays until it is dropped"), others.unwrap_or_default())
     }
 
     fn error(&self, kind: Kind, context: String) -> Error {
         Error::new(kind, context).at(&self.path)
     }
-}
-
-struct Others {
-    highest: Level,
 }
 
 impl Lock for Holder {
@@ -137,9 +132,9 @@ impl Lock for Holder {
                 return Ok(());
             }
             let free = match (from, to) {
-                (Level::None, Level::Shared) => others.highest < Level::Pending,
-                (Level::Shared, Level::Reserved) => others.highest < Level::Reserved,
-                (Level::Shared | Level::Reserved | Level::Pending, Level::Exclusive) => others.highest == Level::None,
+                (Level::None, Level::Shared) => others < Level::Pending,
+                (Level::Shared, Level::Reserved) => others < Level::Reserved,
+                (Level::Shared | Level::Reserved | Level::Pending, Level::Exclusive) => others == Level::None,
                 _ => return Err(self.error(Kind::Invalid, format!("a lock cannot go from {from:?} to {to:?}"))),
             };
             if free {
@@ -149,8 +144,7 @@ impl Lock for Holder {
             if from == Level::Reserved {
                 *mine = Level::Pending;
             }
-            let highest = others.highest;
-            Err(self.error(Kind::Busy, format!("raising a lock from {from:?} to {to:?}: another is at {highest:?}")))
+            Err(self.error(Kind::Busy, format!("raising a lock from {from:?} to {to:?}: another is at {others:?}")))
         })
     }
 
@@ -163,7 +157,7 @@ impl Lock for Holder {
     }
 
     fn reserved(&self) -> Result<bool> {
-        Ok(self.with(|mine, others| others.highest.max(*mine) > Level::Shared))
+        Ok(self.with(|mine, others| others.max(*mine) > Level::Shared))
     }
 }
 
