@@ -69,13 +69,16 @@ class EngineHost implements EngineMethods {
 
   async openDatabase(name: string, options: DatabaseOptions): Promise<number> {
     const { busyTimeoutMs = DEFAULT_BUSY_TIMEOUT_MS } = options;
+    const request = this.#request;
     if (this.#direct && name !== ':memory:') {
       const create = !options.mustExist && !options.readOnly;
       await enterAsync(() => this.#engine.prepare([name], create));
     }
     const waiting = this.#direct ? { ...options, busyTimeoutMs: 0 } : options;
+    const open = () => enter(() => this.#engine.open(name, waiting));
+    const connection = await this.#patiently(busyTimeoutMs, open, undefined, request);
+    const database = new LocalDatabase(name, connection);
     const id = ++this.#lastId;
-    const database = new LocalDatabase(name, enter(() => this.#engine.open(name, waiting)));
     this.#databases.set(id, { database, cursors: new Map(), busyTimeoutMs });
     return id;
   }
@@ -89,22 +92,22 @@ class EngineHost implements EngineMethods {
   exec(db: number, sql: string): Promise<void> {
     const { database } = this.#opened(db);
     // Of several statements those before the busy one have run, and must not run again.
-    return this.#patiently(db, () => database.exec(sql), { again: () => database.isSingle(sql) });
+    return this.#statement(db, () => database.exec(sql), { again: () => database.isSingle(sql) });
   }
 
   run(db: number, sql: string, params: SqlParams | undefined): Promise<RunResult> {
     const { database } = this.#opened(db);
-    return this.#patiently(db, () => database.run(sql, params));
+    return this.#statement(db, () => database.run(sql, params));
   }
 
   first(db: number, sql: string, params: SqlParams | undefined): Promise<Batch> {
     const { database } = this.#opened(db);
-    return this.#patiently(db, () => database.first(sql, params));
+    return this.#statement(db, () => database.first(sql, params));
   }
 
   open(db: number, id: number, sql: string, params: SqlParams | undefined, maxRows: number): Promise<Batch> {
     const { database, cursors } = this.#opened(db);
-    return this.#patiently(db, () => {
+    return this.#statement(db, () => {
       const cursor = database.open(sql, params);
       const batch = cursor.next(maxRows);
       if (!batch.done) cursors.set(id, cursor);
@@ -132,23 +135,24 @@ class EngineHost implements EngineMethods {
     cursors.delete(id);
   }
 
-  describe(db: number, sql: string): { columns: ColumnInfo[]; readOnly: boolean } {
-    return this.#opened(db).database.describe(sql);
+  describe(db: number, sql: string): Promise<{ columns: ColumnInfo[]; readOnly: boolean }> {
+    const { database } = this.#opened(db);
+    return this.#statement(db, () => database.describe(sql));
   }
 
   explain(db: number, sql: string, params: SqlParams | undefined): Promise<PlanRow[]> {
     const { database } = this.#opened(db);
-    return this.#patiently(db, () => database.explain(sql, params));
+    return this.#statement(db, () => database.explain(sql, params));
   }
 
   begin(db: number, mode: NonNullable<TransactionOptions['mode']>): Promise<void> {
     const { database } = this.#opened(db);
-    return this.#patiently(db, () => database.begin(mode));
+    return this.#statement(db, () => database.begin(mode));
   }
 
   commit(db: number): Promise<void> {
     const { database } = this.#opened(db);
-    return this.#patiently(db, () => database.commit(), { inTransaction: true });
+    return this.#statement(db, () => database.commit(), { evenInTransaction: true });
   }
 
   rollback(db: number): void {
@@ -196,7 +200,7 @@ class EngineHost implements EngineMethods {
   }
 
   async exportBegin(name: string): Promise<{ id: number; sizeBytes: number }> {
-    const started = await enterAsync(() => this.#engine.exportBegin(name));
+    const started = await this.#patiently(DEFAULT_BUSY_TIMEOUT_MS, () => enterAsync(() => this.#engine.exportBegin(name)));
     const id = ++this.#lastId;
     this.#exports.set(id, started);
     return { id, sizeBytes: started.sizeBytes };
@@ -221,7 +225,8 @@ class EngineHost implements EngineMethods {
     for (const { database } of this.#databases.values()) database.close();
     for (const running of this.#exports.values()) enter(() => running.close());
     for (const running of this.#imports.values()) await enterAsync(() => running.abort());
-    enter(() => this.#engine.close());
+    // It may be closed before it has begun.
+    if (this.#engine !== undefined) enter(() => this.#engine.close());
   }
 
   #begin(engine: Engine): void {
@@ -233,24 +238,34 @@ class EngineHost implements EngineMethods {
     return of(this.#databases, db, 'database');
   }
 
-  /** Runs what is one statement, waiting for other connections' locks where that cannot be done synchronously. */
-  async #patiently<T>(
+  /**
+   * Runs one statement, and again while it is busy. `again` tells whether it may be; inside a transaction it may not,
+   * `evenInTransaction` excepted.
+   */
+  #statement<T>(
     db: number, attempt: () => T,
-    { inTransaction = false, again = () => true }: { inTransaction?: boolean; again?: () => boolean } = {},
+    { evenInTransaction = false, again = () => true }: { evenInTransaction?: boolean; again?: () => boolean } = {},
   ): Promise<T> {
     const { database, busyTimeoutMs } = this.#opened(db);
-    const request = this.#request;
-    const patient = this.#direct && (inTransaction || !database.inTransaction);
-    const deadline = performance.now() + busyTimeoutMs;
+    const patient = evenInTransaction || !database.inTransaction;
+    return this.#patiently(patient ? busyTimeoutMs : 0, attempt, again);
+  }
+
+  /** Over the bridge SQLite waits by itself; in direct mode this does, and leaves the thread to others meanwhile. */
+  async #patiently<T>(
+    timeoutMs: number, attempt: () => T | Promise<T>, again = () => true, request = this.#request,
+  ): Promise<T> {
+    const deadline = performance.now() + (this.#direct ? timeoutMs : 0);
     for (let waitMs = RETRY_MS.first; ; waitMs = Math.min(waitMs * 2, RETRY_MS.longest)) {
       try {
-        return this.#interrupts.during(request, attempt);
+        return await this.#interrupts.during(request, attempt);
       } catch (error) {
         const busy = error instanceof StatikError && error.code === 'Busy';
-        if (!busy || !patient || performance.now() + waitMs > deadline || !again()) throw error;
+        if (!busy || performance.now() + waitMs > deadline || !again()) throw error;
       }
       await new Promise((resolve) => setTimeout(resolve, waitMs));
-      if (this.#interrupts.during(request, () => this.#interrupts.poll())) throw failure('Aborted', 'interrupted while waiting for a lock');
+      const stop = this.#interrupts.during(request, () => this.#interrupts.poll());
+      if (stop) throw failure('Aborted', 'interrupted while waiting for a lock');
     }
   }
 }

@@ -48,7 +48,7 @@ export interface EngineMethods extends Mortal {
   next(db: number, cursor: number, maxRows: number): Batch;
   /** Ends a query early; a query that has ended is no error. */
   closeCursor(db: number, cursor: number): void;
-  describe(db: number, sql: string): { columns: ColumnInfo[]; readOnly: boolean };
+  describe(db: number, sql: string): Promise<{ columns: ColumnInfo[]; readOnly: boolean }>;
   explain(db: number, sql: string, params: SqlParams | undefined): Promise<PlanRow[]>;
   begin(db: number, mode: NonNullable<TransactionOptions['mode']>): Promise<void>;
   commit(db: number): Promise<void>;

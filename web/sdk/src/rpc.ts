@@ -35,8 +35,8 @@ export class Remote<M> {
   readonly #port: Port;
   readonly #pending = new Map<number, { resolve: (result: never) => void; reject: (error: StatikError) => void }>();
   readonly #onFatal: (error: StatikError) => void;
+  readonly #end = new AbortController();
   #lastId = 0;
-  #failure: StatikError | undefined;
 
   /** `onFatal`: the other end has said that it can go on no longer. */
   constructor(port: Port, onFatal: (error: StatikError) => void) {
@@ -44,6 +44,11 @@ export class Remote<M> {
     this.#onFatal = onFatal;
     port.addEventListener('message', (event) => this.#receive(event.data as Response));
     port.start?.();
+  }
+
+  /** Aborted, with the reason, by `fail`: for who waits for something else than an answer. */
+  get ended(): AbortSignal {
+    return this.#end.signal;
   }
 
   /** Calls `method` and returns its result. */
@@ -59,7 +64,7 @@ export class Remote<M> {
   ): { id: number; result: Promise<Result<M, K>> } {
     const id = this.#lastId = this.#lastId % 0x7fffffff + 1;
     const result = new Promise<Result<M, K>>((resolve, reject) => {
-      if (this.#failure) return reject(this.#failure);
+      if (this.ended.aborted) return reject(this.ended.reason);
       try {
         this.#port.postMessage({ id, method, args, fuse } satisfies Request, transfer);
       } catch (error) {
@@ -72,7 +77,7 @@ export class Remote<M> {
 
   /** Fails every call in flight and every later one. The first failure stays. */
   fail(error: StatikError): void {
-    this.#failure ??= error;
+    this.#end.abort(error);
     for (const { reject } of this.#pending.values()) reject(error);
     this.#pending.clear();
   }

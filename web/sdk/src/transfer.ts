@@ -19,13 +19,14 @@ const WINDOW = 4;
 export async function importInto(
   remote: Remote<EngineMethods>, name: string, source: ImportSource, options: TransferOptions | undefined,
 ): Promise<DatabaseInfo> {
-  const { signal, onProgress } = transferOptions(options);
-  signal?.throwIfAborted();
+  const { signal: given, onProgress } = transferOptions(options);
+  const signal = given === undefined ? remote.ended : AbortSignal.any([given, remote.ended]);
+  signal.throwIfAborted();
   const { stream, totalBytes } = opened(source);
   const reader = stream.getReader();
   // Ends a read that waits for a source which has nothing to give.
-  const onAbort = () => void reader.cancel(signal?.reason).catch(() => {});
-  signal?.addEventListener('abort', onAbort);
+  const onAbort = () => void reader.cancel(signal.reason).catch(() => {});
+  signal.addEventListener('abort', onAbort);
   let id: number | undefined;
   try {
     id = await remote.call('importBegin', name);
@@ -39,7 +40,7 @@ export async function importInto(
     if (id !== undefined) await remote.call('importAbort', id).catch(() => {});
     throw error;
   } finally {
-    signal?.removeEventListener('abort', onAbort);
+    signal.removeEventListener('abort', onAbort);
     reader.releaseLock();
   }
 }
@@ -48,25 +49,26 @@ export async function importInto(
 export async function exportFrom(
   remote: Remote<EngineMethods>, name: string, options: TransferOptions | undefined, release: () => void,
 ): Promise<ReadableStream<Uint8Array>> {
-  const { signal, onProgress } = transferOptions(options);
-  signal?.throwIfAborted();
+  const { signal: given, onProgress } = transferOptions(options);
+  const signal = given === undefined ? remote.ended : AbortSignal.any([given, remote.ended]);
+  signal.throwIfAborted();
   const { id, sizeBytes: totalBytes } = await remote.call('exportBegin', name);
   let doneBytes = 0;
   let onAbort = () => {};
   let ending: Promise<void> | undefined;
   const end = () => ending ??= (async () => {
-    signal?.removeEventListener('abort', onAbort);
+    signal.removeEventListener('abort', onAbort);
     await remote.call('exportClose', id).finally(release);
   })();
   return new ReadableStream<Uint8Array>({
     start(controller) {
       onAbort = () => {
-        controller.error(signal?.reason);
+        controller.error(signal.reason);
         // The reader learns of the abort; a close that fails means that the engine is gone, and the export with it.
         end().catch(() => {});
       };
-      signal?.addEventListener('abort', onAbort, { once: true });
-      if (signal?.aborted) onAbort();
+      signal.addEventListener('abort', onAbort, { once: true });
+      if (signal.aborted) onAbort();
     },
     async pull(controller) {
       const chunk = await remote.call('exportRead', id, CHUNK_BYTES).catch(async (error: unknown) => {
@@ -90,14 +92,14 @@ export async function exportFrom(
 
 async function writeAll(
   remote: Remote<EngineMethods>, id: number, reader: ReadableStreamDefaultReader<unknown>,
-  signal: AbortSignal | undefined, onWritten: (doneBytes: number) => void,
+  signal: AbortSignal, onWritten: (doneBytes: number) => void,
 ): Promise<void> {
   const window: Promise<void>[] = [];
   let failed: { error: unknown } | undefined;
   let doneBytes = 0;
   for (;;) {
     const { value: chunk, done } = await reader.read();
-    signal?.throwIfAborted();
+    signal.throwIfAborted();
     if (done) break;
     if (!(chunk instanceof Uint8Array)) {
       throw failure('Invalid', `import: the stream must yield Uint8Arrays; it yielded ${Object.prototype.toString.call(chunk)}`);
@@ -105,7 +107,7 @@ async function writeAll(
     for (let start = 0; start < chunk.byteLength; start += CHUNK_BYTES) {
       if (window.length === WINDOW) await window.shift();
       if (failed) throw failed.error;
-      signal?.throwIfAborted();
+      signal.throwIfAborted();
       // A copy, so that the source's buffer stays its own.
       const piece = chunk.slice(start, start + CHUNK_BYTES);
       const { byteLength } = piece;
@@ -117,7 +119,7 @@ async function writeAll(
   }
   await Promise.all(window);
   if (failed) throw (failed as { error: unknown }).error;
-  signal?.throwIfAborted();
+  signal.throwIfAborted();
 }
 
 function opened(source: ImportSource): { stream: ReadableStream<unknown>; totalBytes: number | undefined } {

@@ -24,7 +24,7 @@ export function isTrapped(): boolean {
 
 /** Runs `job`, which enters the instance; what it throws becomes a StatikError. */
 export function enter<T>(job: () => T): T {
-  if (trap !== undefined) throw failure('Closed', `the engine has crashed before: ${trap.message}`);
+  if (trap !== undefined) throw failure('Closed', `not called again: ${trap.message}`);
   try {
     return job();
   } catch (error) {
@@ -43,5 +43,5 @@ export async function enterAsync<T>(job: () => Promise<T>): Promise<T> {
 
 function translate(error: unknown): StatikError {
   if (!(error instanceof WebAssembly.RuntimeError)) return StatikError.from(error);
-  return trap = new StatikError({ code: 'Io', message: `the engine crashed: ${error.message}` }, { cause: error });
+  return trap = new StatikError({ code: 'Io', message: `the WebAssembly instance crashed: ${error.message}` }, { cause: error });
 }
