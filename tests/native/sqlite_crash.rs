@@ -141,13 +141,15 @@ fn survives(script: &Script, survivor: &SimDisk, allowed: &[State], seed: u64) -
     if recovered(script, &disk)? != state {
         return Err(format!("opening it again changes {state:?}"));
     }
-    for at in 0..operations {
+    // Each survivor tries one operation of the recovery; there are many survivors.
+    if operations > 0 {
+        let at = seed % operations;
         let disk = copy();
         disk.set_faults(Faults { power_off_at: Some(at), ..Faults::default() });
         if recovered(script, &disk).is_ok() {
             return Err(format!("recovery hides that the power went at its operation {at} of {operations}"));
         }
-        let again = recovered(script, &disk.crash(Crash::Seed(seed + at)))?;
+        let again = recovered(script, &disk.crash(Crash::Seed(seed)))?;
         if again != state {
             return Err(format!("a crash at operation {at} of the recovery makes {again:?} of {state:?}"));
         }

@@ -305,11 +305,13 @@ fn use_all(vfs: &Rc<Vfs>, path: &str) -> Result<(), Error> {
         }
     };
     attempt("PRAGMA integrity_check");
-    for table in ["t", "w", "docs", "docs_data"] {
+    for (table, key) in [("t", "id"), ("w", "b"), ("docs", "rowid"), ("docs_data", "id")] {
         attempt(&format!("SELECT * FROM {table}"));
-        attempt(&format!("SELECT count(*) FROM {table} WHERE rowid > 7"));
-        attempt(&format!("DELETE FROM {table} WHERE rowid % 3 = 0"));
+        attempt(&format!("SELECT count(*) FROM {table} WHERE {key} > 7"));
     }
+    attempt("DELETE FROM t WHERE id % 3 = 0");
+    attempt("DELETE FROM w WHERE b % 3 = 0");
+    attempt("DELETE FROM docs WHERE rowid % 3 = 0");
     attempt("SELECT rowid FROM docs WHERE docs MATCH 'fox AND words'");
     attempt("SELECT id FROM t INDEXED BY names ORDER BY name");
     attempt("UPDATE t SET name = name || 'x', b = zeroblob(3000)");
@@ -363,8 +365,13 @@ fn a_damaged_database_gives_errors() {
         std::fs::read(path).expect("sqlite3 wrote it")
     })
     .collect();
+    for base in &bases {
+        let disk = MemDisk::new();
+        load(&disk, "a.db", base);
+        use_all(&vfs_on(&disk), "a.db").expect("what is not damaged works");
+    }
     watched(move |doing| {
-        let (mut refused, mut failed, runs) = (0, 0, 1200);
+        let (mut refused, mut failed, mut misnamed, runs) = (0, 0, Vec::new(), 1200);
         for seed in seed..seed + runs {
             let mut random = Random(seed);
             let mut bytes = bases[random.below(bases.len())].clone();
@@ -380,14 +387,17 @@ fn a_damaged_database_gives_errors() {
                     failed += u64::from(use_all(&vfs, "checked.db").is_err());
                 }
                 Err(error) => {
-                    assert_eq!(error.kind(), Kind::Corrupt, "damage {seed}: {error}");
                     refused += 1;
+                    if error.kind() != Kind::Corrupt {
+                        misnamed.push(format!("damage {seed} is {:?}: {error}", error.kind()));
+                    }
                 }
             }
             doing(format!("using damage {seed} unchecked"));
             failed += u64::from(use_all(&vfs, "unchecked.db").is_err());
         }
         println!("of {runs} damaged databases {refused} were refused; {failed} of {} uses failed", runs * 2 - refused);
+        assert!(misnamed.is_empty(), "refused, but not as Corrupt:\n{}", misnamed.join("\n"));
         assert!(refused > runs / 2 && failed > runs / 4, "the damage does harm: {refused}, {failed}");
     });
 }
@@ -409,14 +419,16 @@ fn a_damaged_journal_gives_errors() {
             };
             run().expect_err("the power goes");
             let survivor = sim.crash(Crash::Seed(seed));
-            let disk = MemDisk::new();
             let mut journal = unload(&survivor, "a.db-journal");
             hot += u64::from(!journal.is_empty());
             damage(&mut journal, &mut random);
-            load(&disk, "a.db", &unload(&survivor, "a.db"));
-            load(&disk, "a.db-journal", &journal);
+            survivor.remove("a.db-journal").expect("nobody has it open");
+            load(&survivor, "a.db-journal", &journal);
+            // A damaged journal may claim that the database had any length; SQLite would restore it.
+            survivor.set_faults(Faults { quota_bytes: Some(4 << 20), ..Faults::default() });
             doing(format!("recovering by damaged journal {seed}"));
-            recovered += u64::from(files::settle(&vfs_on(&disk), "a.db").is_ok());
+            let vfs = Vfs::register(Rc::new(survivor), Rc::new(Table::new())).expect("a VFS");
+            recovered += u64::from(files::settle(&vfs, "a.db").is_ok());
         }
         println!("{hot} journals were hot, {recovered} of 300 databases opened");
         assert!(hot > 50 && recovered > 50, "journals are hot and databases open: {hot}, {recovered}");
