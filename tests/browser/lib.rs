@@ -5,6 +5,7 @@ mod bridge;
 mod cells;
 mod doorbell;
 mod errors;
+mod faults;
 mod opfs;
 
 use wasm_bindgen_test::wasm_bindgen_test_configure;
