@@ -446,8 +446,8 @@ fn full_at(script: &Script, states: &[State], at: u64) -> Result<bool, String> {
 
 #[test]
 fn other_failures_are_reported_and_leave_what_a_crash_may_leave() {
-    let none = Faults::default();
-    let faults: [(&str, fn(u64) -> Faults); 4] = [
+    type FaultAt = fn(u64) -> Faults;
+    let faults: [(&str, FaultAt); 4] = [
         ("short write", |at| Faults { short_write_at: Some(at), ..Faults::default() }),
         ("failed flush", |at| Faults { fail_flush_at: Some(at), ..Faults::default() }),
         ("invalid handle", |at| Faults { invalid_handle_at: Some(at), ..Faults::default() }),
@@ -469,7 +469,7 @@ fn other_failures_are_reported_and_leave_what_a_crash_may_leave() {
                 let allowed =
                     &states[acknowledged..states.len().min(acknowledged + 1 + usize::from(failure.is_some()))];
                 // The process ends and the machine with it; or only the process.
-                disk.set_faults(none);
+                disk.set_faults(Faults::default());
                 for survivor in [disk.crash(Crash::LoseAll), disk.crash(Crash::Seed(at)), disk] {
                     let judge = survives(&script, &survivor, allowed, at);
                     judge.unwrap_or_else(|what| panic!("{name}, {fault} at {at} ({failure:?}): {what}"));

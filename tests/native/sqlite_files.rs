@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use statik_bridge::locks::Table;
 use statik_disk::{Crash, Disk, Faults, Kind, MemDisk, Open, SimDisk};
-use statik_sqlite::{files, Connection, Error, OpenOptions, Value, Vfs};
+use statik_sqlite::{Connection, Error, OpenOptions, Value, Vfs, files};
 
 /// A database: what comes before its first table, how it is made and then changed, and what is asked of it: queries
 /// of one text column.
@@ -231,7 +231,7 @@ fn vacuum_and_page_sizes_survive_the_way_back() {
     db.exec("PRAGMA page_size=8192; VACUUM").expect("vacuum");
     drop(db);
     let bytes = unload(&disk, "a.db");
-    assert!(bytes.len() < incremental && bytes.len() % 8192 == 0, "{} of {incremental} bytes", bytes.len());
+    assert!(bytes.len() < incremental && bytes.len().is_multiple_of(8192), "{} of {incremental} bytes", bytes.len());
     std::fs::write(&ours, bytes).expect("write");
     assert_eq!(cli(&ours, "PRAGMA integrity_check; PRAGMA page_size; SELECT count(*) FROM t;"), "ok\n8192\n91\n");
 }

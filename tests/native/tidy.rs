@@ -10,7 +10,7 @@ mod source;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use source::{closing, is_word, words, Source};
+use source::{Source, closing, is_word, words};
 
 /// A line, from 1, and what is wrong with it.
 type Found = (usize, String);

@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use crate::{validate_path, Disk, Error, File, Kind, Open, Result};
+use crate::{Disk, Error, File, Kind, Open, Result, validate_path};
 
 type Bytes = Rc<RefCell<Vec<u8>>>;
 

@@ -16,7 +16,7 @@ use std::cell::{Cell, RefCell, RefMut};
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use crate::{validate_path, Disk, Error, File, Kind, Open, Result};
+use crate::{Disk, Error, File, Kind, Open, Result, validate_path};
 
 /// No simulated file grows beyond this: a test that writes further has lost its way.
 const MAX_FILE_BYTES: u64 = 1 << 32;

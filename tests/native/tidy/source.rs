@@ -40,11 +40,7 @@ impl Source {
 
     /// The functions that have a body: name and lines, first and last included.
     pub fn functions(&self) -> Vec<(String, Range<usize>)> {
-        if self.is_rust() {
-            self.rust_functions()
-        } else {
-            self.script_functions()
-        }
+        if self.is_rust() { self.rust_functions() } else { self.script_functions() }
     }
 
     fn rust_functions(&self) -> Vec<(String, Range<usize>)> {
