@@ -128,15 +128,16 @@ export function makeSample() {
 
 /** Every table's rows as SQL, referenced tables first. */
 function inserts() {
-  const iso = isoTables();
   /** @type {[table: string, rows: Value[][]][]} */
-  const tables = [...Object.entries(iso), ['translation', translations(iso)], ...Object.entries(unicodeTables()), ['example', EXAMPLES]];
+  const tables = [...Object.entries(isoTables()), ['translation', translations()], ...Object.entries(unicodeTables()), ['example', EXAMPLES]];
   return tables.flatMap(([table, rows]) => insert(table, rows));
 }
 
-/** @returns {{ country: Value[][], subdivision: Value[][], language: Value[][], script: Value[][], currency: Value[][] }} */
+/** @returns {Record<string, Value[][]>} */
 function isoTables() {
+  /** @type {Record<string, string>} */
   const SCOPES = { I: 'individual', M: 'macrolanguage', S: 'special' };
+  /** @type {Record<string, string>} */
   const TYPES = { A: 'ancient', C: 'constructed', E: 'extinct', H: 'historical', L: 'living', S: 'special' };
   const countries = isoList('3166-1');
   const known = new Set(countries.map(({ alpha_2 }) => alpha_2));
@@ -144,13 +145,13 @@ function isoTables() {
   return {
     country: countries.map((c) => [c.alpha_2, c.alpha_3, c.numeric, c.common_name ?? c.name, c.official_name ?? null, c.flag]),
     subdivision: isoList('3166-2').filter(({ code }) => known.has(countryOf(code))).map((s) => [s.code, countryOf(s.code), s.name, s.type, parentOf(s)]),
-    language: isoList('639-3').map((l) => [l.alpha_3, l.alpha_2 ?? null, l.name, SCOPES[/** @type {keyof SCOPES} */ (l.scope)], TYPES[/** @type {keyof TYPES} */ (l.type)]]),
+    language: isoList('639-3').map((l) => [l.alpha_3, l.alpha_2 ?? null, l.name, SCOPES[l.scope] ?? null, TYPES[l.type] ?? null]),
     script: isoList('15924').map((s) => [s.alpha_4, s.numeric, s.name]),
     currency: isoList('4217').map((c) => [c.alpha_3, c.numeric, c.name]),
   };
 }
 
-/** iso-codes names some parents without their country. @param {Record<string, string>} subdivision */
+/** iso-codes names some parents without their country. @param {Record<string, any>} subdivision */
 function parentOf({ code, parent }) {
   if (!parent) return null;
   return parent.includes('-') ? parent : `${code.slice(0, 2)}-${parent}`;
@@ -161,11 +162,15 @@ function isoList(standard) {
   return JSON.parse(readFileSync(path.join(ISO, `iso_${standard}.json`), 'utf8'))[standard];
 }
 
-/** Names by locale, from the message catalogues, which are keyed by the English name. @param {ReturnType<typeof isoTables>} iso */
-function translations(iso) {
-  const KINDS = /** @type {const} */ ([['country', '3166-1', 3], ['script', '15924', 2], ['currency', '4217', 2]]);
-  const named = KINDS.map(([kind, standard, column]) => ({ kind, standard, names: iso[kind].map((row) => [row[0], row[column]]) }));
-  named.push({ kind: /** @type {any} */ ('language'), standard: /** @type {any} */ ('639-2'), names: isoList('639-2').map(({ alpha_3, name }) => [alpha_3, name]) });
+/** Names by locale, from the message catalogues, which are keyed by the English name. */
+function translations() {
+  const KINDS = [
+    { kind: 'country', standard: '3166-1', code: 'alpha_2' },
+    { kind: 'language', standard: '639-2', code: 'alpha_3' },
+    { kind: 'script', standard: '15924', code: 'alpha_4' },
+    { kind: 'currency', standard: '4217', code: 'alpha_3' },
+  ];
+  const named = KINDS.map(({ kind, standard, code }) => ({ kind, standard, names: isoList(standard).map((entry) => [entry[code], entry.name]) }));
   /** @type {Value[][]} */
   const rows = [];
   for (const locale of readdirSync(LOCALES).sort()) {
@@ -174,8 +179,8 @@ function translations(iso) {
       if (!existsSync(file)) continue;
       const messages = readCatalogue(readFileSync(file));
       for (const [code, english] of names) {
-        const name = messages.get(String(english));
-        if (name) rows.push([kind, String(code), locale, name]);
+        const name = messages.get(english);
+        if (name) rows.push([kind, code, locale, name]);
       }
     }
   }
@@ -195,7 +200,7 @@ function readCatalogue(bytes) {
   return new Map(Array.from({ length: count }, (_, i) => [text(originals + 8 * i), text(translated + 8 * i)]));
 }
 
-/** @returns {Record<'category' | 'block' | 'character', Value[][]>} */
+/** @returns {Record<string, Value[][]>} */
 function unicodeTables() {
   const category = unicodeFields('PropertyValueAliases.txt').filter(([property]) => property === 'gc').map(([, code, name]) => [code ?? '', (name ?? '').replaceAll('_', ' ')]);
   const block = unicodeFields('Blocks.txt').map(([range = '', name = '']) => {

@@ -82,12 +82,12 @@ export class Results {
   /** Tells what happened, where it can be seen whether a database is open or not. */
   say(text: string): void {
     this.#status.textContent = text;
+    this.#elapsed.textContent = '';
     byId('notice', HTMLElement).textContent = text;
   }
 
   clear(text: string): void {
     this.#forget();
-    this.#elapsed.textContent = '';
     this.say(text);
   }
 
@@ -112,15 +112,19 @@ export class Results {
     this.#grid.show(result);
     this.#csv.hidden = false;
     byId('hint', HTMLElement).hidden = true;
+    this.#drawTabs();
+  }
+
+  #drawTabs(): void {
     this.#tabs.hidden = this.#results.length < 2;
-    this.#tabs.replaceChildren(...this.#results.map(({ sql, rows }, number) => element(
-      'button', { type: 'button', role: 'tab', title: sql, 'aria-selected': number === index ? 'true' : 'false', onclick: () => this.#show(number) }, `${number + 1} · ${count(rows.length, 'row')}`,
+    this.#tabs.replaceChildren(...this.#results.map(({ sql, rows }, index) => element(
+      'button', { type: 'button', role: 'tab', title: sql, 'aria-selected': index === this.#shown ? 'true' : 'false', onclick: () => this.#show(index) }, `${index + 1} · ${count(rows.length, 'row')}`,
     )));
   }
 
   #grow(): void {
     this.#grid.grow();
-    if (this.running) this.say(`${count(this.#results.at(-1)?.rows.length ?? 0, 'row')} so far`);
+    if (this.running) this.#status.textContent = `${count(this.#results.at(-1)?.rows.length ?? 0, 'row')} so far`;
   }
 
   #succeeded({ statements, changes, wrote }: Outcome, ms: number): Ending {
@@ -129,32 +133,32 @@ export class Results {
     if (last) parts.push(last.truncated ? `the first ${count(MAX_ROWS, 'row')}; add a LIMIT or a WHERE to see others` : count(last.rows.length, 'row'));
     if (wrote) parts.push(`${count(changes, 'row')} changed`);
     if (statements !== 1) parts.push(count(statements, 'statement'));
-    this.#elapsed.textContent = duration(ms);
-    this.say(statements === 0 ? 'Nothing to run' : parts.join(' · ') || 'Done');
-    this.#show(this.#shown);
+    this.#conclude(statements === 0 ? 'Nothing to run' : parts.join(' · ') || 'Done', ms);
+    this.#drawTabs();
     return { wrote };
   }
 
   #failed(error: unknown, ms: number): Ending {
-    this.#elapsed.textContent = duration(ms);
     const cause = error instanceof ScriptError ? error.cause : error;
     const range = error instanceof ScriptError ? error.range : { start: 0, end: 0 };
     const rows = this.#results.at(-1)?.rows.length ?? 0;
     if (this.#controller?.signal.aborted && isAbort(cause)) {
-      this.say(rows > 0 ? `Cancelled after ${count(rows, 'row')}` : 'Cancelled');
+      this.#conclude(rows > 0 ? `Cancelled after ${count(rows, 'row')}` : 'Cancelled', ms);
       return { wrote: true };
     }
-    this.say('Failed');
+    this.#conclude('Failed', ms);
     return { wrote: true, failure: cause, range };
+  }
+
+  #conclude(text: string, ms: number): void {
+    this.say(text);
+    this.#elapsed.textContent = duration(ms);
   }
 
   #showRunning(running: boolean): void {
     document.documentElement.dataset['running'] = String(running);
     this.#cancelButton.disabled = !running;
     this.#runButton.disabled = running;
-    if (running) {
-      this.#elapsed.textContent = '';
-      this.say('Running …');
-    }
+    if (running) this.say('Running …');
   }
 }

@@ -23,7 +23,7 @@ export class Sidebar {
 
   showDatabases(databases: readonly DatabaseInfo[], current: string | undefined): void {
     this.#databases.replaceChildren(...databases.map(({ name, sizeBytes }) => {
-      const open = element('button', { type: 'button', class: 'database', 'aria-current': name === current ? 'true' : undefined, onclick: () => this.#actions.open(name) },
+      const open = element('button', { type: 'button', class: 'database', title: `${name}, ${bytes(sizeBytes)}`, 'aria-current': name === current ? 'true' : undefined, onclick: () => this.#actions.open(name) },
         icon('database'), element('span', { class: 'name' }, name), element('span', { class: 'size' }, bytes(sizeBytes)));
       return element('li', { 'data-database': name, class: name === current ? 'current' : '' }, open, this.#tools(name));
     }));

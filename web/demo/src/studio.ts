@@ -64,7 +64,8 @@ export class Studio {
       const names = (await this.#statik.sqlite.list()).map(({ name }) => name);
       const last = localStorage.getItem(LAST);
       const name = last !== null && names.includes(last) ? last : names[0];
-      if (name !== undefined) await this.#open(name);
+      if (name === undefined) this.#results.say('No database yet');
+      else await this.#open(name);
     });
   }
 
@@ -92,6 +93,7 @@ export class Studio {
       const name = await this.#freeName('sample.db');
       await this.#statik.sqlite.import(name, response.body.pipeThrough(watch), { signal });
       await this.#open(name);
+      this.#results.say('The sample is yours: choose an example, or write a query');
     }));
   }
 
@@ -118,11 +120,15 @@ export class Studio {
     const result = this.#last.then(async () => {
       this.#clearError();
       await this.#results.stop();
+      this.#results.say(`${title} …`);
       try {
         await action();
       } catch (error) {
         if (isAbort(error)) this.#results.say(`${title}: cancelled, nothing was changed`);
-        else this.#fail(`${title} failed`, error);
+        else {
+          this.#results.say(`${title} failed`);
+          this.#fail(`${title} failed`, error);
+        }
       }
       try {
         await this.#refresh();
@@ -175,7 +181,7 @@ export class Studio {
   }
 
   async #importCsv(file: File): Promise<void> {
-    const created = this.#db ? undefined : await this.#freeName(`${databaseName(file.name).replace(/\.[^.]*$/, '')}.db`);
+    const created = this.#db ? undefined : await this.#freeName(databaseName(file.name));
     if (created !== undefined) await this.#open(created, true);
     const db = this.#db;
     if (!db) return;
