@@ -97,7 +97,9 @@ export class Session {
     try {
       return await body(call);
     } catch (error) {
-      throw stopped && error instanceof StatikError && error.code === 'Aborted' ? stopped.reason : error;
+      // One that waited for a lock ends as Busy.
+      const interrupted = error instanceof StatikError && (error.code === 'Aborted' || error.code === 'Busy');
+      throw stopped && interrupted ? stopped.reason : error;
     } finally {
       this.#stop = undefined;
       signal?.removeEventListener('abort', onAbort);

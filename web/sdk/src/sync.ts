@@ -164,7 +164,7 @@ class LocalStatik implements SyncStatik {
     this.name = joined.name;
     this.mode = joined.mode;
     this.storage = joined.storage;
-    this.sqlite = new LocalSqlite(joined.name, joined.engine);
+    this.sqlite = new LocalSqlite(joined);
     this.#joined = joined;
   }
 
@@ -193,17 +193,21 @@ class LocalStatik implements SyncStatik {
 
 class LocalSqlite implements SyncSqlite {
   readonly #store: string;
+  readonly #mode: Mode;
   readonly #engine: Engine;
   readonly #open = new Set<LocalDatabase>();
   #closed = false;
 
-  constructor(store: string, engine: Engine) {
-    this.#store = store;
+  constructor({ name, mode, engine }: Joined) {
+    this.#store = name;
+    this.#mode = mode;
     this.#engine = engine;
   }
 
   open(name: string, options?: DatabaseOptions): SyncDatabase {
     const checked = databaseOptions(options);
+    // Without an I/O worker every connection is this thread's: waiting for one of them to let go is waiting in vain.
+    if (this.#mode === 'direct') checked.busyTimeoutMs = 0;
     const connection = this.#enter((engine) => engine.open(name, checked));
     const database = new LocalDatabase(name, connection, () => this.#open.delete(database));
     this.#open.add(database);
