@@ -397,19 +397,23 @@ fn planted_bugs_are_noticed() {
 fn a_full_disk_fails_one_transaction_and_harms_none() {
     for (name, script) in [("ledger", ledger()), ("shrinking", shrinking()), ("attached", attached())] {
         let (states, operations) = script.in_peace();
-        let mut failures = 0;
-        for at in 0..operations {
-            let judge = full_at(&script, &states, at);
-            failures += u64::from(judge.unwrap_or_else(|what| panic!("{name}, full from operation {at}: {what}")));
+        let at_operation = (0..operations).map(|at| Faults { quota_at: Some(at), ..Faults::default() });
+        let at_bytes = (0..80_000).step_by(1009).map(|bytes| Faults { quota_bytes: Some(bytes), ..Faults::default() });
+        for (kind, faults) in [("operation", at_operation.collect::<Vec<_>>()), ("bytes", at_bytes.collect())] {
+            let (mut failures, runs) = (0, faults.len());
+            for faults in faults {
+                let judge = full(&script, &states, faults);
+                failures += usize::from(judge.unwrap_or_else(|what| panic!("{name}, {faults:?}: {what}")));
+            }
+            assert!(failures > runs / 8, "{name}, by {kind}: {failures} of {runs} runs met the quota");
         }
-        assert!(failures > operations / 4, "{name}: {failures} of {operations} runs met the quota");
     }
 }
 
-/// Whether a disk that is full from operation `at` on failed a transaction; nothing else may come of it.
-fn full_at(script: &Script, states: &[State], at: u64) -> Result<bool, String> {
-    let disk = SimDisk::new(at);
-    disk.set_faults(Faults { quota_at: Some(at), ..Faults::default() });
+/// Whether a disk with such a quota failed a transaction; nothing else may come of it.
+fn full(script: &Script, states: &[State], faults: Faults) -> Result<bool, String> {
+    let disk = SimDisk::new(0);
+    disk.set_faults(faults);
     let db = script.open(Rc::new(disk.clone())).map_err(|error| format!("opening: {error}"))?;
     let (acknowledged, failure) = script.run(&db, 0);
     let failed = failure.is_some();
@@ -426,7 +430,7 @@ fn full_at(script: &Script, states: &[State], at: u64) -> Result<bool, String> {
     if found != *expected {
         return Err(format!("while full {found:?}, not {expected:?}"));
     }
-    for crash in [Crash::LoseAll, Crash::KeepAll, Crash::Seed(at)] {
+    for crash in [Crash::LoseAll, Crash::KeepAll, Crash::Seed(disk.operations())] {
         let found = recovered(script, &disk.crash(crash))?;
         if found != *expected {
             return Err(format!("after {crash:?} {found:?}, not {expected:?}"));
@@ -447,25 +451,28 @@ fn full_at(script: &Script, states: &[State], at: u64) -> Result<bool, String> {
 #[test]
 fn other_failures_are_reported_and_leave_what_a_crash_may_leave() {
     type FaultAt = fn(u64) -> Faults;
-    let faults: [(&str, FaultAt); 4] = [
-        ("short write", |at| Faults { short_write_at: Some(at), ..Faults::default() }),
-        ("failed flush", |at| Faults { fail_flush_at: Some(at), ..Faults::default() }),
-        ("invalid handle", |at| Faults { invalid_handle_at: Some(at), ..Faults::default() }),
-        ("invalid handle, not replaced", |at| Faults {
-            invalid_handle_at: Some(at),
-            refuse_open_at: Some(at),
-            ..Faults::default()
-        }),
+    let faults: [(&str, FaultAt, &[Kind]); 4] = [
+        ("short write", |at| Faults { short_write_at: Some(at), ..Faults::default() }, &[Kind::Io]),
+        ("failed flush", |at| Faults { fail_flush_at: Some(at), ..Faults::default() }, &[Kind::Io]),
+        ("invalid handle", |at| Faults { invalid_handle_at: Some(at), ..Faults::default() }, &[Kind::Closed]),
+        (
+            "invalid handle, not replaced",
+            |at| Faults { invalid_handle_at: Some(at), refuse_open_at: Some(at), ..Faults::default() },
+            &[Kind::Closed, Kind::Busy],
+        ),
     ];
     for (name, script) in [("ledger", ledger()), ("attached", attached())] {
         let (states, operations) = script.in_peace();
-        for (fault, fault_at) in faults {
+        for (fault, fault_at, kinds) in faults {
             let mut failures = 0;
             for at in 0..operations {
                 let disk = SimDisk::new(at);
                 disk.set_faults(fault_at(at));
                 let (acknowledged, failure) = script.run_on(Rc::new(disk.clone()));
                 failures += u64::from(failure.is_some());
+                if let Some(error) = &failure {
+                    assert!(kinds.contains(&error.kind()), "{name}, {fault} at {at}: {:?}, {error}", error.kind());
+                }
                 let allowed =
                     &states[acknowledged..states.len().min(acknowledged + 1 + usize::from(failure.is_some()))];
                 // The process ends and the machine with it; or only the process.

@@ -304,6 +304,13 @@ fn no_test_is_switched_off(source: &Source) -> Vec<Found> {
     found.map(|(at, switch)| (source.line(at), format!("`{switch}` leaves tests out"))).collect()
 }
 
+/// A name that says nothing hides that its file is about nothing in particular.
+fn names_say_what(source: &Source) -> Vec<Found> {
+    const NOTHING: [&str; 7] = ["util", "utils", "common", "helper", "helpers", "manager", "misc"];
+    let vague = source.path.split('/').map(|part| part.split('.').next().unwrap_or_default());
+    vague.filter(|part| NOTHING.contains(part)).map(|part| (1, format!("{part:?} does not say what it is"))).collect()
+}
+
 /// Crates carry the prefix and the house's licence.
 fn packages_are_ours(source: &Source) -> Vec<Found> {
     let Some(here) = room(&source.path).filter(|_| source.path.ends_with("/Cargo.toml")) else { return Vec::new() };
@@ -373,6 +380,11 @@ mod holds {
     fn nothing_is_promised_or_left_behind() {
         hold(promises_have_an_issue);
         hold(nothing_is_left_behind);
+    }
+
+    #[test]
+    fn every_name_says_something() {
+        hold(names_say_what);
     }
 
     #[test]
@@ -532,6 +544,13 @@ mod catches {
     fn tests_that_are_switched_off() {
         assert_eq!(lines(no_test_is_switched_off, "a.rs", "#[test]\n#[ignore = \"slow\"]\nfn a() {}\n"), [2]);
         assert_eq!(lines(no_test_is_switched_off, "a.mjs", "test.only('a', b);\ntest('test.skip(', b);\n"), [1]);
+    }
+
+    #[test]
+    fn names_that_say_nothing() {
+        assert_eq!(lines(names_say_what, "crates/disk/src/utils.rs", ""), [1]);
+        assert_eq!(lines(names_say_what, "crates/common/src/lib.rs", ""), [1]);
+        assert_eq!(lines(names_say_what, "crates/disk/src/utility_bill.rs", ""), []);
     }
 
     #[test]
