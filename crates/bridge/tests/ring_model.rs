@@ -119,8 +119,10 @@ fn caller(ring: &Memory, doorbell: &Memory) -> Caller {
     Caller::new(Box::new(ring.clone()), Box::new(doorbell.clone()), 0).expect("a new ring")
 }
 
-fn write(number: u64) -> (Request, [u8; 8]) {
-    (Request { offset: number, ..Request::new(Op::Write) }, number.wrapping_mul(0x0101_0101_0101_0101).to_le_bytes())
+/// A request to write that its payload can be told from, with `words` times 8 bytes.
+fn write(number: u64, words: u32) -> (Request, Vec<u8>) {
+    let payload = number.wrapping_mul(0x0101_0101_0101_0101).to_le_bytes().repeat(words as usize);
+    (Request { offset: number, count: words, ..Request::new(Op::Write) }, payload)
 }
 
 /// The loop of the server, as `Server::serve` has it: answers what waits with the sum of what was posted before it,
@@ -132,7 +134,7 @@ fn serve(ring: &Memory, doorbell: &Memory) -> Vec<u64> {
         let seen = doorbell.load(BELL);
         while let Some((sequence, request)) = answerer.next(&mut payload).expect("sound bytes") {
             if request.op == Op::Write {
-                assert_eq!(payload, write(request.offset).1, "the payload of the request");
+                assert_eq!(payload, write(request.offset, request.count).1, "the payload of the request");
                 posted.push(request.offset);
             } else {
                 answerer.answer(sequence, 0, posted.iter().sum(), &request.offset.to_le_bytes());
@@ -173,8 +175,8 @@ fn run(flaw: Flaw, preemptions: usize, expected: &'static [u64], client: fn(&mut
     });
 }
 
-fn post(caller: &mut Caller, number: u64) {
-    let (request, payload) = write(number);
+fn post(caller: &mut Caller, number: u64, words: u32) {
+    let (request, payload) = write(number, words);
     caller.post(&request, &payload, &forever()).expect("room");
 }
 
@@ -191,15 +193,24 @@ fn answers_are_the_questions() {
 fn a_full_ring_waits_and_wraps() {
     run(Flaw::None, 3, &[1, 2, 3], |caller| {
         for number in 1..=3 {
-            post(caller, number);
+            post(caller, number, 1);
         }
+    });
+}
+
+/// Each frame fills the ring, so the second lies where the first one was.
+#[test]
+fn room_is_given_away_only_once_it_was_read() {
+    run(Flaw::None, 3, &[1, 2], |caller| {
+        post(caller, 1, 4);
+        post(caller, 2, 4);
     });
 }
 
 #[test]
 fn a_question_sees_what_was_posted_before_it() {
     run(Flaw::None, 3, &[1], |caller| {
-        post(caller, 1);
+        post(caller, 1, 1);
         assert_eq!(ask(caller, 7), 1);
     });
 }
@@ -232,7 +243,7 @@ fn whoever_waits_for_room_learns_that_the_server_died() {
             })
         };
         let mut caller = caller(&ring, &doorbell);
-        let (request, payload) = write(1);
+        let (request, payload) = write(1, 1);
         let ended = (0..3).find_map(|_| caller.post(&request, &payload, &forever()).err());
         assert_eq!(ended, Some(Fault::Died));
         page.join().expect("the page ends");
@@ -255,7 +266,7 @@ fn the_model_notices_an_answer_without_notification() {
 #[should_panic]
 fn the_model_notices_words_that_order_nothing() {
     run(Flaw::RelaxedWords, 2, &[1], |caller| {
-        post(caller, 1);
+        post(caller, 1, 1);
         assert_eq!(ask(caller, 7), 1);
     });
 }
