@@ -33,8 +33,8 @@ export class Grid {
   /** Left edges of the columns, and the right edge of the last. */
   #edges: number[] = [0];
   #gutter = 0;
-  /** Whether the widths were measured by as many rows as they ever will be. */
-  #measured = false;
+  /** The rows that the widths were measured by. */
+  #measured = 0;
   readonly #lines = new Map<number, HTMLElement>();
   #spare: HTMLElement[] = [];
   #visibleColumns = '';
@@ -56,7 +56,6 @@ export class Grid {
   /** Shows this result from its beginning. */
   show(result: ResultSet): void {
     this.#result = result;
-    this.#measured = false;
     this.#selected = undefined;
     this.#root.scrollTo(0, 0);
     this.#layOut();
@@ -67,23 +66,27 @@ export class Grid {
     this.show(EMPTY);
   }
 
-  /** The result has grown. */
+  /** The result has grown: draws that with the next frame. */
   grow(): void {
     this.#schedule();
   }
 
+  /** Draws now what has grown. */
+  settle(): void {
+    cancelAnimationFrame(this.#frame);
+    this.#frame = 0;
+    if (this.#measured < Math.min(SAMPLE_ROWS, this.#result.rows.length)) this.#layOut();
+    this.#render();
+  }
+
   #schedule(): void {
-    this.#frame ||= requestAnimationFrame(() => {
-      this.#frame = 0;
-      if (!this.#measured && this.#result.rows.length > 0) this.#layOut();
-      this.#render();
-    });
+    this.#frame ||= requestAnimationFrame(() => this.settle());
   }
 
   /** Measures the columns and draws the head. */
   #layOut(): void {
     const { columns, rows } = this.#result;
-    this.#measured = rows.length >= SAMPLE_ROWS;
+    this.#measured = Math.min(SAMPLE_ROWS, rows.length);
     const style = getComputedStyle(this.#root);
     const pen = document.createElement('canvas').getContext('2d');
     if (!pen) throw new Error('This browser cannot measure text');
@@ -251,7 +254,8 @@ export class Grid {
     const drag = (move: PointerEvent): void => {
       const shift = Math.max(narrowest, move.clientX - event.clientX);
       this.#edges = edges.map((edge, index) => (index > column ? edge + shift : edge));
-      this.#measured = true;
+      // What a person chose, more rows do not change.
+      this.#measured = SAMPLE_ROWS;
       this.#place();
       this.#render();
     };

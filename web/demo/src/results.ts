@@ -151,6 +151,7 @@ export class Results {
   }
 
   #conclude(text: string, ms: number): void {
+    this.#grid.settle();
     this.say(text);
     this.#elapsed.textContent = duration(ms);
   }
