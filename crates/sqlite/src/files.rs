@@ -47,6 +47,14 @@ pub fn import_of(name: &str) -> String {
 /// `Corrupt`, saying what is wrong with it.
 pub fn check(vfs: &Rc<Vfs>, path: &str) -> Result<()> {
     check_header(&*vfs.disk().open(path, Open::Existing)?)?;
+    check_content(vfs, path).map_err(|error| match error.kind() {
+        // What SQLite cannot make sense of, it has many names for.
+        Kind::Corrupt | Kind::Invalid | Kind::NotFound | Kind::Conflict => corrupt(error),
+        _ => error,
+    })
+}
+
+fn check_content(vfs: &Rc<Vfs>, path: &str) -> Result<()> {
     let options = OpenOptions { create: false, foreign_keys: false, ..OpenOptions::default() };
     let db = Connection::open(vfs, path, &options)?;
     let mut check = db.prepare(&format!("PRAGMA integrity_check({MAX_FINDINGS})"))?;
@@ -57,7 +65,7 @@ pub fn check(vfs: &Rc<Vfs>, path: &str) -> Result<()> {
         }
     }
     if findings != ["ok"] {
-        return Err(corrupt(format!("the integrity check finds: {}", findings.join("; "))));
+        return Err(Error::new(Kind::Corrupt, format!("the integrity check finds: {}", findings.join("; "))));
     }
     Ok(())
 }

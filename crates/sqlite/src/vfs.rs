@@ -32,14 +32,16 @@ pub struct Vfs {
     name: CString,
 }
 
+/// Journals of open databases by path, with the number of connections that have them open.
+type Journals = HashMap<String, (Rc<dyn File>, usize)>;
+
 /// What the callbacks find at `pAppData`.
 struct State {
     disk: Rc<dyn Disk>,
     locks: Rc<dyn Locks>,
     /// SQLite's default VFS: randomness, sleep and clock are the platform's own.
     platform: *mut ffi::sqlite3_vfs,
-    /// Journals of open databases by path, with the number of connections that have them open.
-    journals: RefCell<HashMap<String, (Rc<dyn File>, usize)>>,
+    journals: RefCell<Journals>,
     error: RefCell<Option<Error>>,
 }
 
