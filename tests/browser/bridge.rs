@@ -11,7 +11,9 @@ use wasm_bindgen::prelude::wasm_bindgen;
 use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::JsFuture;
 use wasm_bindgen_test::wasm_bindgen_test;
-use web_sys::{Blob, BlobPropertyBag, MessageEvent, Url, Worker};
+use web_sys::MessageEvent;
+
+use crate::worker;
 
 /// Loads the module, runs the task, and posts what came of it. A panic has posted its message before it traps.
 const CLIENT: &str = "onmessage = async ({ data: [origin, task, ring, doorbell] }) => {
@@ -40,10 +42,7 @@ async fn serve(store: &str, task: &str) -> String {
     let server = Server::new(opfs, clock::now_ms);
     server.add_client(1, SharedCells::new(&ring)).expect("a ring");
 
-    let options = BlobPropertyBag::new();
-    options.set_type("text/javascript");
-    let script = Blob::new_with_str_sequence_and_options(&Array::of1(&CLIENT.into()), &options).expect("a Blob");
-    let worker = Worker::new(&Url::create_object_url_with_blob(&script).expect("a URL")).expect("a worker");
+    let worker = worker(CLIENT);
     let said = Promise::new(&mut |resolve, _| {
         worker.set_onmessage(Some(&resolve));
         worker.set_onerror(Some(&resolve));

@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
-use js_sys::{Array, Int32Array, Object, Reflect, SharedArrayBuffer};
+use js_sys::{Int32Array, Object, Reflect, SharedArrayBuffer};
 use statik_bridge::AsyncDoorbell;
 use statik_browser::{Doorbell, clock};
 use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_test::wasm_bindgen_test;
-use web_sys::{Blob, BlobPropertyBag, Url, Worker};
+
+use crate::worker;
 
 /// Rings 20 ms after it was given the bell.
 const RINGER: &str = "onmessage = ({ data }) => setTimeout(() => {
@@ -15,18 +16,10 @@ const RINGER: &str = "onmessage = ({ data }) => setTimeout(() => {
     Atomics.notify(data, 0);
 }, 20);";
 
-/// A worker that rings once for each bell posted to it.
-fn ringer() -> Worker {
-    let options = BlobPropertyBag::new();
-    options.set_type("text/javascript");
-    let script = Blob::new_with_str_sequence_and_options(&Array::of1(&RINGER.into()), &options).expect("a Blob");
-    Worker::new(&Url::create_object_url_with_blob(&script).expect("a URL")).expect("a worker")
-}
-
 async fn check_changed() {
     let buffer = SharedArrayBuffer::new(64);
     let bell = Doorbell::new(&buffer);
-    let ringer = ringer();
+    let ringer = worker(RINGER);
     for round in 0..3 {
         let seen = bell.count();
         assert_eq!(seen, round);
@@ -60,7 +53,7 @@ async fn a_ring_ends_the_wait_without_wait_async() {
 async fn a_ring_ends_the_blocking_wait() {
     let buffer = SharedArrayBuffer::new(64);
     let bell = Doorbell::new(&buffer);
-    let ringer = ringer();
+    let ringer = worker(RINGER);
     // The first ring tells that the worker runs: Chrome starts one only while its parent's event loop turns.
     ringer.post_message(&Int32Array::new(&buffer)).expect("post");
     while bell.count() == 0 {

@@ -295,7 +295,9 @@ async fn prepared_files_open_synchronously() {
     opfs.close_idle(f64::INFINITY);
     assert_eq!(opfs.handle_count(), 0);
     assert_eq!(kind(disk.open("a", Open::Existing)), Some(Kind::Unsupported));
-    assert_eq!(kind(opfs.prepare(&[("none", Open::Existing)]).await), Some(Kind::NotFound));
+    assert_eq!(kind(opfs.prepare(&[("a", Open::Existing), ("none", Open::Existing)]).await), Some(Kind::NotFound));
+    opfs.close_idle(f64::INFINITY);
+    assert_eq!(opfs.handle_count(), 0, "what fails keeps nothing open");
     assert_eq!(kind(disk.remove("a")), Some(Kind::Unsupported));
     assert_eq!(kind(disk.rename("a", "b")), Some(Kind::Unsupported));
     assert_eq!(kind(disk.list()), Some(Kind::Unsupported));

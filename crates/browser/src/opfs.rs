@@ -102,20 +102,25 @@ impl Opfs {
     /// Opens files now so that [`Disk::open`] finds them later. Their handles stay open, idle or not, until
     /// [`Opfs::release`].
     pub async fn prepare(&self, files: &[(&str, Open)]) -> Result<()> {
+        // Held until all are open, so that none is closed as idle meanwhile, and none is kept if one fails.
+        let mut opened = Vec::with_capacity(files.len());
         for (path, open) in files {
-            let _file = self.shared.open(path, *open).await?;
-            if let Some(entry) = self.shared.handles.borrow_mut().get_mut(*path) {
-                entry.pinned = true;
-            }
+            opened.push(self.shared.open(path, *open).await?);
         }
+        self.pin(files.iter().map(|(path, _)| *path), true);
         Ok(())
     }
 
     /// Lets the handles of prepared files be closed when idle again.
     pub fn release(&self, paths: &[&str]) {
+        self.pin(paths.iter().copied(), false);
+    }
+
+    fn pin<'a>(&self, paths: impl Iterator<Item = &'a str>, pinned: bool) {
+        let mut handles = self.shared.handles.borrow_mut();
         for path in paths {
-            if let Some(entry) = self.shared.handles.borrow_mut().get_mut(*path) {
-                entry.pinned = false;
+            if let Some(entry) = handles.get_mut(path) {
+                entry.pinned = pinned;
             }
         }
     }
