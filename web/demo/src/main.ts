@@ -6,6 +6,7 @@
 import { open, StatikError, type OpenOptions, type Statik, type StatikEvent } from 'statik-storage';
 import { byId, element } from './dom.js';
 import { bytes, explanation } from './format.js';
+import { showProblem } from './problem.js';
 import { Studio } from './studio.js';
 
 const SAMPLE_URL = './sample.db';
@@ -111,6 +112,9 @@ function prepareChrome(): void {
   byId('menu', HTMLButtonElement).addEventListener('click', () => showDrawer(root.dataset['drawer'] !== 'true'));
   byId('shade', HTMLElement).addEventListener('click', () => showDrawer(false));
   addEventListener('keydown', (event) => event.key === 'Escape' && showDrawer(false));
+  // What nobody expected is shown too, rather than left on the console.
+  addEventListener('unhandledrejection', ({ reason }) => showProblem('Unexpected', reason));
+  addEventListener('error', ({ error }) => error instanceof Error && showProblem('Unexpected', error));
   const dark = matchMedia('(prefers-color-scheme: dark)');
   const theme = localStorage.getItem(THEME);
   if (theme !== null) root.dataset['theme'] = theme;

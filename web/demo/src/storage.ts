@@ -2,6 +2,7 @@
 import type { Metrics, Statik, Status } from 'statik-storage';
 import { byId, element } from './dom.js';
 import { bytes } from './format.js';
+import { showProblem } from './problem.js';
 
 const REFRESH_MS = 2000;
 
@@ -14,31 +15,31 @@ export class StoragePanel {
   readonly #statik: Statik;
   readonly #dialog = byId('details', HTMLDialogElement);
   readonly #persist = byId('persist', HTMLButtonElement);
-  readonly #onFailure: (error: unknown) => void;
+  /** The browser was asked to persist, and declined. */
+  #declined = false;
 
-  constructor(statik: Statik, onFailure: (error: unknown) => void) {
+  constructor(statik: Statik) {
     this.#statik = statik;
-    this.#onFailure = onFailure;
     byId('storage', HTMLButtonElement).addEventListener('click', () => this.#open());
-    this.#persist.addEventListener('click', () => {
-      this.#statik.persist().then((granted) => {
-        if (!granted) byId('persisted', HTMLElement).textContent = 'The browser declined for now; it decides by how much the page is used.';
-        return granted ? this.refresh() : undefined;
-      }).catch(onFailure);
-    });
+    this.#persist.addEventListener('click', () => void this.#askToPersist());
   }
 
   async refresh(): Promise<void> {
     const status = await this.#statik.status();
     showSummary(status);
-    showDetails(status);
+    showDetails(status, this.#declined);
     this.#persist.hidden = status.persisted === true || status.storage === 'memory';
     if (this.#dialog.open) showCounters(await this.#statik.metrics());
   }
 
+  async #askToPersist(): Promise<void> {
+    this.#declined = !await this.#statik.persist();
+    await this.refresh();
+  }
+
   #open(): void {
     this.#dialog.showModal();
-    const refresh = (): void => void this.refresh().catch(this.#onFailure);
+    const refresh = (): void => void this.refresh().catch((error: unknown) => showProblem('Reading the storage status', error));
     refresh();
     const timer = setInterval(refresh, REFRESH_MS);
     this.#dialog.addEventListener('close', () => clearInterval(timer), { once: true });
@@ -57,7 +58,7 @@ function showSummary({ mode, storage, usageBytes, quotaBytes, persisted }: Statu
   byId('storage-text', HTMLElement).textContent = parts.join(' · ');
 }
 
-function showDetails({ mode, storage, usageBytes, quotaBytes, persisted }: Status): void {
+function showDetails({ mode, storage, usageBytes, quotaBytes, persisted }: Status, declined: boolean): void {
   const meter = byId('usage', HTMLMeterElement);
   meter.hidden = usageBytes === undefined || quotaBytes === undefined;
   meter.max = quotaBytes ?? 1;
@@ -68,7 +69,8 @@ function showDetails({ mode, storage, usageBytes, quotaBytes, persisted }: Statu
     : `${bytes(usageBytes)} of ${bytes(quotaBytes)} used by this site`;
   byId('persisted', HTMLElement).textContent = storage === 'memory' ? 'In memory: nothing outlives this tab.'
     : persisted ? 'Persisted: the browser keeps it until you delete it.'
-      : 'Not persisted: it survives reloads and restarts, but when the disk runs full the browser may evict it.';
+      : declined ? 'Not persisted: the browser declined for now. It goes by how much the page is used; ask again later.'
+        : 'Not persisted: it survives reloads and restarts, but when the disk runs full the browser may evict it.';
   byId('mode-text', HTMLElement).textContent = MODES[mode];
 }
 

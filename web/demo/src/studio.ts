@@ -11,7 +11,8 @@ import { ask, confirmed } from './dialogs.js';
 import { byId, element } from './dom.js';
 import { Editor } from './editor.js';
 import { databaseName, freeName, kindOfFile } from './files.js';
-import { count, explanation, isAbort } from './format.js';
+import { count, isAbort } from './format.js';
+import { clearProblem, showProblem } from './problem.js';
 import { Results } from './results.js';
 import { readExamples, readTables, type Example, type Table } from './schema.js';
 import { Sidebar } from './sidebar.js';
@@ -24,7 +25,7 @@ const scriptKey = (name: string): string => `studio.sql.${name}`;
 
 export class Studio {
   readonly #statik: Statik;
-  readonly #results: Results;
+  readonly #results = new Results();
   readonly #editor: Editor;
   readonly #sidebar: Sidebar;
   readonly #storage: StoragePanel;
@@ -40,7 +41,6 @@ export class Studio {
   constructor(statik: Statik, onOpened: () => void) {
     this.#statik = statik;
     this.#onOpened = onOpened;
-    this.#results = new Results((error) => this.#fail('Failed', error));
     this.#editor = new Editor(byId('sql', HTMLTextAreaElement), byId('colours', HTMLElement), {
       onRun: () => void this.run(),
       onChange: (sql) => this.#db && localStorage.setItem(scriptKey(this.#db.name), sql),
@@ -52,7 +52,7 @@ export class Studio {
       delete: (name) => void this.#delete(name),
       peek: (table) => this.#peek(table),
     });
-    this.#storage = new StoragePanel(statik, (error) => this.#fail('Reading the storage status', error));
+    this.#storage = new StoragePanel(statik);
     byId('run', HTMLButtonElement).addEventListener('click', () => void this.run());
     byId('new', HTMLButtonElement).addEventListener('click', () => void this.#create());
     byId('examples', HTMLSelectElement).addEventListener('change', (event) => this.#example(event.target as HTMLSelectElement));
@@ -100,17 +100,17 @@ export class Studio {
   /** Runs the script, or what is selected of it. */
   async run(): Promise<void> {
     if (!this.#db || this.#waiting > 0 || this.#results.running) return;
-    this.#clearError();
+    clearProblem();
     const { sql, start } = this.#editor.script();
     const outcome = await this.#results.run(this.#db, sql);
     if ('failure' in outcome) {
       const range = { start: start + outcome.range.start, end: start + outcome.range.end };
       const { line, column } = this.#editor.position(range.start);
       this.#editor.mark(range);
-      this.#fail(`Line ${line}, column ${column}`, outcome.failure);
+      showProblem(`Line ${line}, column ${column}`, outcome.failure);
     }
     // A script that failed may have changed something before.
-    if (outcome.wrote) await this.#refresh().catch((error: unknown) => this.#fail('Reading the tables', error));
+    if (outcome.wrote) await this.#refresh().catch((error: unknown) => showProblem('Reading the tables', error));
   }
 
   /** Runs an action on databases when those before it have ended and the script was stopped. */
@@ -118,7 +118,7 @@ export class Studio {
     this.#waiting += 1;
     this.#showBusy();
     const result = this.#last.then(async () => {
-      this.#clearError();
+      clearProblem();
       await this.#results.stop();
       this.#results.say(`${title} …`);
       try {
@@ -127,13 +127,13 @@ export class Studio {
         if (isAbort(error)) this.#results.say(`${title}: cancelled, nothing was changed`);
         else {
           this.#results.say(`${title} failed`);
-          this.#fail(`${title} failed`, error);
+          showProblem(`${title} failed`, error);
         }
       }
       try {
         await this.#refresh();
       } catch (error) {
-        this.#fail('Reading the tables', error);
+        showProblem('Reading the tables', error);
       }
       this.#waiting -= 1;
       this.#showBusy();
@@ -283,18 +283,6 @@ export class Studio {
     select.hidden = this.#examples.length === 0;
     select.replaceChildren(element('option', { value: '' }, 'Examples'), ...this.#examples.map(({ title }, index) => element('option', { value: index }, title)));
     await this.#storage.refresh();
-  }
-
-  #fail(title: string, error: unknown): void {
-    const box = byId('error', HTMLElement);
-    box.replaceChildren(element('strong', {}, `${title}: `), explanation(error));
-    box.hidden = false;
-  }
-
-  #clearError(): void {
-    const box = byId('error', HTMLElement);
-    box.hidden = true;
-    box.replaceChildren();
   }
 }
 
