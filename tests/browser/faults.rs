@@ -27,16 +27,43 @@ fn kind<T>(result: Result<T>) -> Option<Kind> {
     result.err().map(|error| error.kind())
 }
 
-/// Calls `body` while `method` of all access handles is a function with this JavaScript `code`.
-fn with_method<T>(method: &str, code: &str, body: impl FnOnce() -> T) -> T {
-    let class = Reflect::get(&js_sys::global(), &"FileSystemSyncAccessHandle".into()).expect("the class");
+/// Puts `value` in the place of a method of all objects of this class, until the answer is called.
+fn replace(class: &str, method: &str, value: &JsValue) -> impl FnOnce() + use<> {
+    let class = Reflect::get(&js_sys::global(), &class.into()).expect("the class");
     let prototype: Object = Reflect::get(&class, &"prototype".into()).expect("its prototype").unchecked_into();
     let key = JsValue::from_str(method);
     let original = Reflect::get(&prototype, &key).expect("the method");
-    Reflect::set(&prototype, &key, &Function::new_with_args("buffer, options", code)).expect("set");
+    assert!(original.is_function(), "this browser has {method}");
+    assert!(Reflect::set(&prototype, &key, value).expect("set"));
+    move || assert!(Reflect::set(&prototype, &key, &original).expect("set"))
+}
+
+/// Calls `body` while `method` of all access handles is a function with this JavaScript `code`.
+fn with_method<T>(method: &str, code: &str, body: impl FnOnce() -> T) -> T {
+    let restore =
+        replace("FileSystemSyncAccessHandle", method, &Function::new_with_args("buffer, options", code).into());
     let result = body();
-    Reflect::set(&prototype, &key, &original).expect("set");
+    restore();
     result
+}
+
+#[wasm_bindgen_test]
+async fn a_browser_without_the_file_system_is_told() {
+    let refusal = "return Promise.reject(new DOMException('private window', 'SecurityError'))";
+    let refusal: JsValue = Function::new_no_args(refusal).into();
+    for (class, method, value, why) in [
+        ("StorageManager", "getDirectory", &refusal, "SecurityError: private window"),
+        ("StorageManager", "getDirectory", &JsValue::UNDEFINED, "getDirectory is missing"),
+        ("FileSystemFileHandle", "createSyncAccessHandle", &JsValue::UNDEFINED, "createSyncAccessHandle is missing"),
+    ] {
+        let restore = replace(class, method, value);
+        let result = Opfs::open("refused", OpfsOptions::default()).await;
+        restore();
+        let error = result.err().expect("it was refused");
+        assert_eq!(error.kind(), Kind::Unsupported);
+        assert!(error.to_string().contains(why), "{error}");
+    }
+    store("refused").await;
 }
 
 #[wasm_bindgen_test]

@@ -63,7 +63,7 @@ impl AsyncDoorbell for Doorbell {
 
     /// With `Atomics.waitAsync`, costs nothing while nobody rings. In browsers without it (Firefox before 145, Safari
     /// before 16.4) the thread blocks and turns by turns, so that clients still get it at once and what comes through
-    /// the event loop within [`MAX_BLOCK`].
+    /// the event loop within some milliseconds.
     async fn changed(&self, seen: i32) {
         if self.can_wait_async {
             // Awaiting a string, which says that the word changed already, resolves at once.
