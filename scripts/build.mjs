@@ -100,13 +100,32 @@ async function buildScripts(env) {
 /** @param {NodeJS.ProcessEnv} env */
 async function buildTypes(env) {
   const configuration = path.join(CHECKOUT, 'tsconfig.types.json');
-  const inputs = [path.join(CHECKOUT, 'web/sdk/src'), path.join(CHECKOUT, 'worker'), configuration, path.join(CHECKOUT, 'tsconfig.json')];
-  await step('types', inputs, [packageVersion('typescript')], ['index.d.ts', 'sync.d.ts', 'types.d.ts'], async () => {
-    for (const name of readdirSync(DIST)) if (name.endsWith('.d.ts')) rmSync(path.join(DIST, name));
-    await run(path.join(PROGRAMS, 'tsc'), ['--project', configuration], { cwd: CHECKOUT, env });
+  const sources = path.join(CHECKOUT, 'web/sdk/src');
+  const inputs = [sources, configuration, path.join(CHECKOUT, 'tsconfig.json')];
+  const entries = ['index.d.ts', 'sync.d.ts'];
+  await step('types', inputs, [packageVersion('typescript')], [...entries, 'types.d.ts'], async () => {
+    const emitted = path.join(STAMPS, 'types');
+    rmSync(emitted, { recursive: true, force: true });
+    await run(path.join(PROGRAMS, 'tsc'), ['--project', configuration, '--outDir', emitted], { cwd: CHECKOUT, env });
     // tsc reads declaration files but does not pass them on.
-    copyFileSync(path.join(CHECKOUT, 'web/sdk/src/types.d.ts'), path.join(DIST, 'types.d.ts'));
+    copyFileSync(path.join(sources, 'types.d.ts'), path.join(emitted, 'types.d.ts'));
+    for (const name of readdirSync(DIST)) if (name.endsWith('.d.ts')) rmSync(path.join(DIST, name));
+    for (const name of reachable(emitted, entries)) copyFileSync(path.join(emitted, name), path.join(DIST, name));
   });
+}
+
+/**
+ * The declaration files that those given refer to, with them: the rest is nobody's to import.
+ * @param {string} folder
+ * @param {readonly string[]} entries
+ */
+function reachable(folder, entries) {
+  const names = new Set(entries);
+  for (const name of names) {
+    const text = readFileSync(path.join(folder, name), 'utf8');
+    for (const [, module] of text.matchAll(/\bfrom '\.\/(\w[\w-]*)\.js'/g)) names.add(`${module}.d.ts`);
+  }
+  return names;
 }
 
 /**
