@@ -153,6 +153,12 @@ impl Engine {
         Ok(())
     }
 
+    /// Direct mode: lets the handles of this database be closed once nobody used them for a while; it then has to be
+    /// prepared again before it is opened.
+    pub fn release(&self, name: &str) {
+        self.store.release(name);
+    }
+
     /// Opens a database.
     pub fn open(&self, name: &str, options: &JsValue) -> JsResult<Connection> {
         let options = Options(options);

@@ -1,20 +1,14 @@
 //! The I/O worker's side: the store's one owner, who serves every client of the tab.
 
-use std::rc::{Rc, Weak};
-
 use js_sys::{Object, SharedArrayBuffer};
 use statik_bridge::{DiskHost, Server};
 use statik_browser::{Doorbell, Opfs, SharedCells, clock};
 use statik_disk::MemDisk;
 use wasm_bindgen::prelude::wasm_bindgen;
 use wasm_bindgen::{JsCast, JsValue};
-use wasm_bindgen_futures::spawn_local;
 
 use crate::convert::{JsResult, Options, invalid, metrics_out, thrown};
 use crate::engine::StoreOptions;
-
-/// How often handles are looked over for idle ones.
-const IDLE_CHECK_MS: f64 = 1000.0;
 
 /// Serves a store to clients over their rings.
 #[wasm_bindgen]
@@ -92,8 +86,6 @@ impl IoServer {
     pub async fn serve(&self) -> JsResult<()> {
         match &self.serving {
             Serving::Opfs(server, opfs) => {
-                let serving = Rc::new(());
-                spawn_local(close_idle(opfs.clone(), Rc::downgrade(&serving)));
                 server.serve(&self.doorbell).await;
                 opfs.close().map_err(thrown)
             }
@@ -112,13 +104,5 @@ impl IoServer {
     /// Counts and timings of every operation, as `Metrics`.
     pub fn metrics(&self) -> Object {
         with_server!(&self.serving, server => metrics_out(server.metrics()))
-    }
-}
-
-/// Closes handles that nobody uses, while `serving` lives.
-async fn close_idle(opfs: Opfs, serving: Weak<()>) {
-    while serving.strong_count() > 0 {
-        clock::sleep(IDLE_CHECK_MS).await;
-        opfs.close_idle(clock::now_ms());
     }
 }

@@ -55,6 +55,13 @@ impl Store {
         Ok(())
     }
 
+    /// Lets the handles that [`Store::prepare`] opened be closed once nobody used them for a while.
+    pub fn release(&self, name: &str) {
+        if let Some(opfs) = &self.direct {
+            opfs.release(&[name, &files::journal_of(name)]);
+        }
+    }
+
     async fn list(&self) -> Result<Vec<String>> {
         match &self.direct {
             Some(opfs) => Host::list(opfs).await,
@@ -88,7 +95,9 @@ impl Store {
         if let Some(opfs) = &self.direct {
             opfs.prepare(&[(name, Open::Existing)]).await?;
         }
-        self.disk.open(name, Open::Existing)?.len()
+        let len = self.disk.open(name, Open::Existing)?.len();
+        self.release(name);
+        len
     }
 
     pub async fn exists(&self, name: &str) -> Result<bool> {

@@ -122,6 +122,7 @@ impl Export {
         let db = statik_sqlite::Connection::open(store.vfs(), name, &options)?;
         db.exec("BEGIN; SELECT count(*) FROM sqlite_schema")?;
         let file = store.disk().open(name, Open::Existing)?;
+        store.release(name);
         let size_bytes = file.len()?;
         Ok(Export { size_bytes, next: Cell::new(0), open: RefCell::new(Some((db, file))) })
     }

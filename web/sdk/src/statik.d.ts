@@ -46,6 +46,8 @@ export class Engine {
   setInterrupt(poll: () => boolean): void;
   /** Direct: opens the handles that these databases need; `create` (default true) makes missing ones. Bridge: nothing to do. */
   prepare(names: string[], create?: boolean): Promise<void>;
+  /** Direct: lets the database's handles be closed once nobody used them for a while; prepare it again before `open`. */
+  release(name: string): void;
   /** Direct: fails with Unsupported if not prepared. */
   open(name: string, options: {
     mustExist?: boolean | undefined;
