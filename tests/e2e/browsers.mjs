@@ -75,12 +75,7 @@ export class Browser {
 
   /** Ends all its processes at once; nothing of it gets to run again. */
   async kill() {
-    const { promise: exited, resolve } = withResolvers();
-    const main = this.puppet.process();
-    if (main.exitCode !== null || main.signalCode !== null) resolve();
-    else main.once('exit', resolve);
     signal(this.#group, 'SIGKILL');
-    await exited;
     await until(() => !signal(this.#group, 0), 10_000, 'the processes of the killed browser are gone');
     groups.delete(this.#group);
     await this.puppet.disconnect().catch(() => {
@@ -104,13 +99,6 @@ export async function until(condition, limitMs, what) {
     if (Date.now() > end) throw new Error(`waited ${limitMs} ms in vain until ${what}`);
     await new Promise((resolve) => setTimeout(resolve, 10));
   }
-}
-
-export function withResolvers() {
-  let resolve;
-  let reject;
-  const promise = new Promise((...both) => [resolve, reject] = both);
-  return { promise, resolve, reject };
 }
 
 /** Signals a process group; false if it has no processes. */

@@ -46,6 +46,7 @@ matrix('files', (place) => {
   for (const [name, sql] of Object.entries(FILES)) {
     test(`a file of sqlite3 with ${name} is imported, changed and exported`, async () => {
       const original = makeDatabase(sql);
+      assert.equal(original[18], name === 'WAL mode' ? 2 : 1, 'the header says whether the file is in WAL mode');
       const change = CHANGE + (sql.includes('fts5') ? CHANGE_SEARCH : '');
       place.server.files.set('original', original);
       const found = await place.run(async (change) => {

@@ -23,7 +23,8 @@ import { decode, encode } from './web/values.js';
 
 export const CHECKOUT = fileURLToPath(new URL('../../', import.meta.url));
 
-const ROOTS = {
+/** What the test servers serve, by the prefix of its URL. */
+export const ROOTS = {
   '/': `${CHECKOUT}tests/e2e/web`,
   '/statik/': `${CHECKOUT}dist`,
   '/wa-sqlite/': `${CHECKOUT}node_modules/@journeyapps/wa-sqlite`,

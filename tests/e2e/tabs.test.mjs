@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { describe, test, before, after } from 'node:test';
 import { Browser } from './browsers.mjs';
-import { BROWSERS, CHECKOUT, matrix, Place } from './matrix.mjs';
+import { BROWSERS, matrix, Place, ROOTS } from './matrix.mjs';
 import { Server } from './server.mjs';
 
 matrix('tabs', (place) => {
@@ -140,7 +140,7 @@ describe('a private window of Firefox', { skip: !BROWSERS.includes('firefox') &&
     const browser = await Browser.launch('firefox', { preferences: { 'browser.privatebrowsing.autostart': true } });
     for (const mode of ['bridge', 'direct']) {
       const place = new Place(browser, mode);
-      place.server = await Server.start({ isolated: mode === 'bridge', roots: { '/': `${CHECKOUT}tests/e2e/web`, '/statik/': `${CHECKOUT}dist` } });
+      place.server = await Server.start({ isolated: mode === 'bridge', roots: ROOTS });
       places.push(place);
     }
   });

@@ -133,6 +133,11 @@ impl Opfs {
         self.shared.close_idle(now_ms)
     }
 
+    /// The paths that [`Disk::open`] finds now, in order.
+    pub fn prepared(&self) -> Vec<String> {
+        self.shared.handles.borrow().keys().cloned().collect()
+    }
+
     /// How many access handles are open.
     pub fn handle_count(&self) -> usize {
         self.shared.handles.borrow().len()

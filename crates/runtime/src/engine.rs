@@ -217,25 +217,30 @@ impl Engine {
         self.store.rename(from, to).await.map_err(thrown)
     }
 
-    /// As `list`, while the caller waits; bridge mode only, like the three below.
+    /// As `list`, while the caller waits; in direct mode those that are prepared.
     #[wasm_bindgen(js_name = listSync)]
     pub fn list_sync(&self) -> JsResult<Array> {
-        self.now("listing databases", self.list())
+        let list = Array::new();
+        for name in self.store.databases_now().map_err(thrown)? {
+            list.push(&database_out(&name, self.store.size_bytes_now(&name).map_err(thrown)?));
+        }
+        Ok(list)
     }
 
-    /// As `exists`.
+    /// As `exists`; in direct mode among those that are prepared.
     #[wasm_bindgen(js_name = existsSync)]
     pub fn exists_sync(&self, name: &str) -> JsResult<bool> {
-        self.now("looking for a database", self.exists(name))
+        files::validate_name(name).map_err(thrown)?;
+        Ok(self.store.databases_now().map_err(thrown)?.iter().any(|database| database == name))
     }
 
-    /// As `remove`.
+    /// As `remove`; bridge mode only.
     #[wasm_bindgen(js_name = removeSync)]
     pub fn remove_sync(&self, name: &str) -> JsResult<()> {
         self.now("removing a database", self.remove(name))
     }
 
-    /// As `rename`.
+    /// As `rename`; bridge mode only.
     #[wasm_bindgen(js_name = renameSync)]
     pub fn rename_sync(&self, from: &str, to: &str) -> JsResult<()> {
         self.now("renaming a database", self.rename(from, to))

@@ -85,19 +85,30 @@ impl Store {
 
     /// The names of all databases, in order.
     pub async fn databases(&self) -> Result<Vec<String>> {
-        let mut names = self.list().await?;
-        names.retain(|path| files::is_database(path));
-        names.sort();
-        Ok(names)
+        Ok(databases_of(self.list().await?))
+    }
+
+    /// The names of all databases that can be opened without waiting, in order.
+    pub fn databases_now(&self) -> Result<Vec<String>> {
+        let paths = match &self.direct {
+            Some(opfs) => opfs.prepared(),
+            None => self.disk.list()?,
+        };
+        Ok(databases_of(paths))
+    }
+
+    /// The size of one of [`Store::databases_now`].
+    pub fn size_bytes_now(&self, name: &str) -> Result<u64> {
+        self.disk.open(name, Open::Existing)?.len()
     }
 
     pub async fn size_bytes(&self, name: &str) -> Result<u64> {
         if let Some(opfs) = &self.direct {
             opfs.prepare(&[(name, Open::Existing)]).await?;
         }
-        let len = self.disk.open(name, Open::Existing)?.len();
+        let size = self.size_bytes_now(name);
         self.release(name);
-        len
+        size
     }
 
     pub async fn exists(&self, name: &str) -> Result<bool> {
@@ -127,4 +138,10 @@ impl Store {
             _ => Ok(()),
         }
     }
+}
+
+fn databases_of(mut paths: Vec<String>) -> Vec<String> {
+    paths.retain(|path| files::is_database(path));
+    paths.sort();
+    paths
 }

@@ -60,9 +60,10 @@ export class Engine {
   exists(name: string): Promise<boolean>;
   remove(name: string): Promise<void>;
   rename(from: string, to: string): Promise<void>;
-  // The synchronous four are for the bridge only (Unsupported in direct mode).
+  /** Direct: of what is prepared. */
   listSync(): DatabaseInfo[];
   existsSync(name: string): boolean;
+  // Bridge only (Unsupported in direct mode).
   removeSync(name: string): void;
   renameSync(from: string, to: string): void;
   importBegin(name: string): Promise<Import>;

@@ -265,6 +265,7 @@ export interface SyncStatement extends Disposable {
 
 export interface SyncSqlite {
   open(name: string, options?: DatabaseOptions): SyncDatabase;
+  /** In direct mode, of the databases that were there at `open` and those told to it. */
   list(): DatabaseInfo[];
   exists(name: string): boolean;
   /** Bridge mode only, as are `rename` and, in direct mode, opening names not told to `open`. */
