@@ -14,6 +14,8 @@ import * as apt from './apt.mjs';
 import { choosePackagedLlvm } from './clang.mjs';
 
 const TARGET = 'wasm32-unknown-unknown';
+/** rustup tries again and again where the network swallows everything; this is when Debian's turn comes. */
+const RUSTUP_LIMIT_MS = 5 * 60_000;
 /** The name under which rustup knows Debian's compiler. */
 const LINKED = 'statik';
 
@@ -100,13 +102,13 @@ async function installWithRustup(env, minimum) {
   const version = compilerVersion(env);
   if (version && !isOlder(version, minimum)) {
     console.log(`setup: Rust's standard library for ${TARGET}, clippy and rustfmt (rustup), about 20 s`);
-    await attempt('rustup', ['target', 'add', TARGET], { env });
-    await attempt('rustup', ['component', 'add', 'clippy', 'rustfmt'], { env });
+    await attempt('rustup', ['target', 'add', TARGET], { env, limitMs: RUSTUP_LIMIT_MS });
+    await attempt('rustup', ['component', 'add', 'clippy', 'rustfmt'], { env, limitMs: RUSTUP_LIMIT_MS });
     if (!shortcoming(env, minimum)) return {};
   } else {
     // A toolchain of the version that is needed, so that the person's default one stays what it is.
     console.log(`setup: Rust ${minimum} for this machine and for ${TARGET} (rustup), about 1 min`);
-    await attempt('rustup', ['toolchain', 'install', minimum, '--profile=minimal', '--component=clippy,rustfmt', `--target=${TARGET}`], { env });
+    await attempt('rustup', ['toolchain', 'install', minimum, '--profile=minimal', '--component=clippy,rustfmt', `--target=${TARGET}`], { env, limitMs: RUSTUP_LIMIT_MS });
     const choice = findUsable(env, minimum);
     if (choice) return choice;
   }
