@@ -76,9 +76,9 @@ class EngineHost implements EngineMethods {
     }
     const waiting = this.#direct ? { ...options, busyTimeoutMs: 0 } : options;
     const open = () => enter(() => this.#engine.open(name, waiting));
-    const connection = await this.#patiently(busyTimeoutMs, open, undefined, request);
-    // From here on the connection itself keeps its handles open.
-    enter(() => this.#engine.release(name));
+    // Once it is open the connection itself keeps its handles open.
+    const connection = await this.#patiently(busyTimeoutMs, open, undefined, request)
+      .finally(() => enter(() => this.#engine.release(name)));
     const database = new LocalDatabase(name, connection);
     const id = ++this.#lastId;
     this.#databases.set(id, { database, cursors: new Map(), busyTimeoutMs });
