@@ -177,10 +177,13 @@ abstract class Scope implements Queries {
 
   /** Resolves never; rejects when the scope is abandoned. */
   protected untilCut(): Promise<never> {
-    return new Promise((_, reject) => {
+    const cut = new Promise<never>((_, reject) => {
       if (this.#cut) reject(this.#cut);
       this.#onCut = reject;
     });
+    // Nobody may be racing it yet, or any more; that is no unhandled rejection.
+    cut.catch(() => {});
+    return cut;
   }
 
   /** Closes what iterators have left open. To be called when the queue is idle. */
