@@ -11,10 +11,13 @@
 //! Planted bugs show that the harness would notice. Short scripts crash at every operation, long ones where a seed
 //! says; `STATIK_SEED` chooses another than the fixed one.
 
+mod random;
+
 use std::collections::hash_map::DefaultHasher;
 use std::hash::{Hash, Hasher};
 use std::rc::Rc;
 
+use random::{Random, seed};
 use statik_bridge::locks::Table;
 use statik_disk::{Crash, Disk, Faults, File, Kind, Open, SimDisk};
 use statik_sqlite::{Connection, OpenOptions, Value, Vfs};
@@ -265,25 +268,6 @@ impl File for BuggedFile {
     }
 }
 
-/// SplitMix64, as SimDisk's: scripts by seed.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, limit: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (z ^ (z >> 31)) % limit
-    }
-}
-
-/// The seed of this run, printed so that a failure can be had again.
-fn seed() -> u64 {
-    let seed = std::env::var("STATIK_SEED").map_or(20_251_121, |seed| seed.parse().expect("STATIK_SEED is a number"));
-    println!("STATIK_SEED={seed}");
-    seed
-}
-
 /// Rows small and large, spilled pages, an index, deletions, a savepoint, a table dropped.
 fn ledger() -> Script {
     Script::of(&[
@@ -330,17 +314,14 @@ fn attached() -> Script {
 fn random_script(seed: u64, transactions: usize) -> Script {
     let mut random = Random(seed);
     let mut script = Script::of(&[
-        "CREATE TABLE t0(k INTEGER PRIMARY KEY, v); CREATE TABLE t1(k TEXT PRIMARY KEY, v) WITHOUT ROWID",
+        "BEGIN; CREATE TABLE t0(k INTEGER PRIMARY KEY, v); CREATE TABLE t1(k TEXT PRIMARY KEY, v) WITHOUT ROWID; COMMIT",
         "CREATE VIRTUAL TABLE t2 USING fts5(k, v)",
     ]);
-    // Two statements are two transactions.
-    let both = script.transactions.remove(0);
-    script.transactions.insert(0, format!("BEGIN; {both}; COMMIT"));
     for _ in 0..transactions {
         let mut sql = "BEGIN; ".to_owned();
         for _ in 0..=random.below(4) {
             let (table, key, count) = (random.below(3), random.below(60), 1 + random.below(12));
-            let words = "word ".repeat(1 + random.below(500) as usize);
+            let words = "word ".repeat(1 + random.below(500));
             sql += &match random.below(8) {
                 0..4 => format!(
                     "WITH RECURSIVE n(i) AS (SELECT {key} UNION ALL SELECT i + 1 FROM n WHERE i < {key} + {count}) \
@@ -376,8 +357,8 @@ fn a_crash_in_a_long_history_loses_nothing_acknowledged() {
         let (states, operations) = script.in_peace();
         let mut random = Random(seed);
         for _ in 0..25 {
-            let at = random.below(operations + 1);
-            let crashes = [Crash::LoseAll, Crash::Seed(random.below(1 << 40)), Crash::Seed(random.below(1 << 40))];
+            let at = random.next() % (operations + 1);
+            let crashes = [Crash::LoseAll, Crash::Seed(random.next()), Crash::Seed(random.next())];
             let judge = crash_at(&script, &states, None, at, &crashes);
             judge.unwrap_or_else(|what| panic!("script {seed}: {what}"));
         }

@@ -3,6 +3,8 @@
 //!
 //! Needs the `sqlite3` command. Random damage is by seed: `STATIK_SEED` chooses another than the fixed one.
 
+mod random;
+
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -10,6 +12,7 @@ use std::rc::Rc;
 use std::sync::mpsc;
 use std::time::Duration;
 
+use random::{Random, seed};
 use statik_bridge::locks::Table;
 use statik_disk::{Crash, Disk, Faults, Kind, MemDisk, Open, SimDisk};
 use statik_sqlite::{Connection, Error, OpenOptions, Value, Vfs, files};
@@ -234,28 +237,6 @@ fn vacuum_and_page_sizes_survive_the_way_back() {
     assert!(bytes.len() < incremental && bytes.len().is_multiple_of(8192), "{} of {incremental} bytes", bytes.len());
     std::fs::write(&ours, bytes).expect("write");
     assert_eq!(cli(&ours, "PRAGMA integrity_check; PRAGMA page_size; SELECT count(*) FROM t;"), "ok\n8192\n91\n");
-}
-
-/// SplitMix64, as SimDisk's.
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    fn below(&mut self, limit: usize) -> usize {
-        (self.next() % limit as u64) as usize
-    }
-}
-
-fn seed() -> u64 {
-    let seed = std::env::var("STATIK_SEED").map_or(20_251_121, |seed| seed.parse().expect("STATIK_SEED is a number"));
-    println!("STATIK_SEED={seed}");
-    seed
 }
 
 /// Harms the bytes as a bad disk, a broken download or an attacker might.
