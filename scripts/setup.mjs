@@ -51,12 +51,16 @@ export async function setup(needs) {
   if (unknown.length > 0) throw new Failure(`Nothing is called ${unknown.join(', ')}; there are ${Object.keys(STEPS).join(', ')}.`);
   if (process.platform === 'win32') throw new Failure('Windows is not supported: use WSL.');
   checkNode();
-  const all = new Set(needs.flatMap((need) => [need, ...(REQUIRES[need] ?? [])]));
+  // What the command that started this one has seen to: Trunk's hook runs at every change, and need not look again.
+  const ready = new Set(process.env.STATIK_READY?.split(','));
+  const all = new Set(needs.flatMap((need) => [...(REQUIRES[need] ?? []), need]));
   const env = { ...process.env, PATH: searchPath(process.env) };
   for (const [need, step] of Object.entries(STEPS)) {
-    if (all.has(need)) Object.assign(env, await step(env));
+    if (!all.has(need) || ready.has(need)) continue;
+    Object.assign(env, await step(env));
+    ready.add(need);
   }
-  return env;
+  return { ...env, STATIK_READY: [...ready].join(',') };
 }
 
 /** Our tools first; cargo's programs too, where a fresh rustup is not on the PATH yet. @param {NodeJS.ProcessEnv} env */
