@@ -123,7 +123,7 @@ impl Switch {
 #[test]
 fn posting_into_a_full_ring_that_nobody_serves_misses_the_deadline_too() {
     let paused = Paused::new();
-    let options = ClientOptions { deadline: Duration::from_secs(1), spin: 0 };
+    let options = ClientOptions { deadline: Duration::from_secs(3), spin: 0 };
     let results: Vec<_> = paused.run(options, |client, switch| {
         let file = file(&client, "a");
         switch.pause();
@@ -140,7 +140,7 @@ fn posting_into_a_full_ring_that_nobody_serves_misses_the_deadline_too() {
 #[test]
 fn a_client_that_gave_up_releases_what_it_held() {
     let paused = Paused::new();
-    let options = ClientOptions { deadline: Duration::from_secs(1), spin: 0 };
+    let options = ClientOptions { deadline: Duration::from_secs(3), spin: 0 };
     let error = paused.run(options, |client, switch| {
         let lock = Locks::open(&client, "a").unwrap();
         lock.raise(Level::Shared).unwrap();
