@@ -29,14 +29,8 @@ export function ask(command, args = [], options = {}) {
  * @property {number} [limitMs] end the program, and what it started, after this time
  */
 
-/** What is running now, so that an interrupted command takes its children along. @type {Set<number>} */
+/** What is running now, by process group. @type {Set<number>} */
 const running = new Set();
-for (const signal of /** @type {const} */ (['SIGINT', 'SIGTERM', 'SIGHUP'])) {
-  process.once(signal, () => {
-    for (const group of running) endGroup(group);
-    process.kill(process.pid, signal);
-  });
-}
 
 /**
  * Runs a program to its end, in a process group of its own.
@@ -64,7 +58,7 @@ export function attempt(command, args, { env, cwd, quiet = false, limitMs } = {}
       if (group !== undefined) running.delete(group);
       resolve({ ok, output: Buffer.concat(chunks).toString('utf8') });
     };
-    if (group !== undefined) running.add(group);
+    if (group !== undefined) track(group);
     child.on('error', (error) => {
       note(`${command}: ${error.message}\n`);
       finish(false);
@@ -92,6 +86,20 @@ export async function command(main) {
     console.error(error instanceof Failure ? `\n${error.message}` : error);
     process.exitCode = 1;
   }
+}
+
+/** A command that is interrupted takes along what it runs. @param {number} group */
+function track(group) {
+  running.add(group);
+  for (const signal of /** @type {const} */ (['SIGINT', 'SIGTERM', 'SIGHUP'])) {
+    if (!process.listeners(signal).includes(interrupted)) process.once(signal, interrupted);
+  }
+}
+
+/** @param {NodeJS.Signals} signal */
+function interrupted(signal) {
+  for (const group of running) endGroup(group);
+  process.kill(process.pid, signal);
 }
 
 /** @param {number} group */

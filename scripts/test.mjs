@@ -139,13 +139,16 @@ async function test(named) {
   const failing = new Set();
   for (const [name, part] of parts) {
     const begin = Date.now();
+    // Named while it runs, so that a person who waits knows for what.
+    process.stdout.write(column(name));
     const result = part.after && failing.has(part.after) ? { passed: 0, failed: 1, output: `It takes the part ${part.after}, which failed.\n` } : await runPart(part, env);
     if (result.failed > 0) {
       failing.add(name);
       console.log(`\n──── ${name} ────\n${result.output}──── ${name} ────\n`);
     }
-    for (const line of result.output.split('\n')) if (result.failed === 0 && part.show?.test(line)) console.log(line);
-    console.log(`${column(name)}${seconds(begin)}${column(`${result.passed} passed`)}${result.failed > 0 ? `${result.failed} failed` : ''}`);
+    const shown = result.output.split('\n').filter((line) => result.failed === 0 && part.show?.test(line)).at(-1) ?? '';
+    if (result.failed > 0) process.stdout.write(column(name));
+    console.log(`${seconds(begin)}${column(`${result.passed} passed`)}${result.failed > 0 ? `${result.failed} failed` : shown}`);
     total.passed += result.passed;
     total.failed += result.failed;
   }
