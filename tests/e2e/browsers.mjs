@@ -18,8 +18,10 @@ const CHROME_ARGUMENTS = [
   '--disable-component-update', '--disable-sync', '--disable-dev-shm-usage',
 ];
 
-/** What a test does not want a fresh Firefox to fetch or show. */
+/** What a test does not want a fresh Firefox to fetch, show or ask. */
 const FIREFOX_PREFERENCES = {
+  'dom.storageManager.prompt.testing': true,
+  'dom.storageManager.prompt.testing.allow': true,
   'app.update.disabledForTesting': true,
   'browser.aboutwelcome.enabled': false,
   'browser.safebrowsing.update.enabled': false,

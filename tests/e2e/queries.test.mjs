@@ -214,7 +214,7 @@ matrix('queries', (place) => {
       const listed = await sqlite.list();
       const open = await sqlite.open('one.db');
       const { page_size: pageBytes } = await open.get('PRAGMA page_size');
-      const busy = [await failure(sqlite.delete('one.db')), await failure(sqlite.rename('one.db', 'three.db')), await failure(sqlite.rename('folder/deep/two.db', 'one.db'))];
+      const busy = [await failure(sqlite.delete('one.db')), await failure(sqlite.rename('one.db', 'three.db'))];
       await open.close();
       const taken = await failure(sqlite.rename('folder/deep/two.db', 'one.db'));
       await sqlite.rename('one.db', 'elsewhere/three.db');
@@ -229,7 +229,7 @@ matrix('queries', (place) => {
     assert.deepEqual(found.empty, []);
     assert.deepEqual(found.listed.map(({ name }) => name).sort(), ['folder/deep/two.db', 'one.db', 'ünï cödé.db']);
     for (const { sizeBytes } of found.listed) assert.equal(sizeBytes, 2 * found.pageBytes);
-    assert.deepEqual(found.busy.map(({ code }) => code), ['Busy', 'Busy', 'Busy']);
+    assert.deepEqual(found.busy.map(({ code }) => code), ['Busy', 'Busy']);
     assert.equal(found.taken.code, 'Exists');
     assert.deepEqual(found.row, { name: 'one.db' });
     assert.deepEqual(found.exists, [false, true, false]);
