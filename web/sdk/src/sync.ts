@@ -35,8 +35,6 @@ interface Joined extends StorageFound {
   name: string;
   mode: Mode;
   engine: Engine;
-  /** Direct mode on OPFS: the databases that can be opened. No others exist, since nobody else has the store. */
-  prepared?: readonly string[];
   /** Lets go of everything but the engine, which is closed before. */
   leave(): Promise<void>;
 }
@@ -127,10 +125,9 @@ async function ownDirectly(set: Settings, databases: readonly string[]): Promise
     const { storage, reason } = engine;
     if (storage === 'memory') release();
     const existing = await enterAsync(() => engine.list());
-    const prepared = [...new Set([...existing.map(({ name }) => name), ...databases])].sort();
-    await enterAsync(() => engine.prepare(prepared));
-    const leave = async () => release();
-    return { name: set.name, storage, reason, mode: 'direct', engine, leave, ...(storage === 'opfs' && { prepared }) };
+    const names = new Set([...existing.map(({ name }) => name), ...databases]);
+    await enterAsync(() => engine.prepare([...names]));
+    return { name: set.name, storage, reason, mode: 'direct', engine, leave: async () => release() };
   } catch (error) {
     release();
     throw error;
@@ -198,15 +195,13 @@ class LocalSqlite implements SyncSqlite {
   readonly #store: string;
   readonly #mode: Mode;
   readonly #engine: Engine;
-  readonly #prepared: readonly string[] | undefined;
   readonly #open = new Set<LocalDatabase>();
   #closed = false;
 
-  constructor({ name, mode, engine, prepared }: Joined) {
+  constructor({ name, mode, engine }: Joined) {
     this.#store = name;
     this.#mode = mode;
     this.#engine = engine;
-    this.#prepared = prepared;
   }
 
   open(name: string, options?: DatabaseOptions): SyncDatabase {
@@ -220,15 +215,11 @@ class LocalSqlite implements SyncSqlite {
   }
 
   list(): DatabaseInfo[] {
-    const prepared = this.#prepared;
-    return this.#enter((engine) => prepared === undefined
-      ? engine.listSync()
-      : prepared.map((name) => ({ name, sizeBytes: sizeBytes(engine, name) })));
+    return this.#enter((engine) => engine.listSync());
   }
 
   exists(name: string): boolean {
-    const prepared = this.#prepared;
-    return this.#enter((engine) => prepared === undefined ? engine.existsSync(name) : prepared.includes(name));
+    return this.#enter((engine) => engine.existsSync(name));
   }
 
   delete(name: string): void {
@@ -248,16 +239,5 @@ class LocalSqlite implements SyncSqlite {
   #enter<T>(job: (engine: Engine) => T): T {
     if (this.#closed) throw failure('Closed', `store "${this.#store}" is closed`);
     return enter(() => job(this.#engine));
-  }
-}
-
-/** The platform tells a file's size synchronously only to who has it open. */
-function sizeBytes(engine: Engine, name: string): number {
-  const database = new LocalDatabase(name, engine.open(name, { readOnly: true, busyTimeoutMs: 0 }));
-  try {
-    const sql = 'SELECT page_count * page_size AS bytes FROM pragma_page_count, pragma_page_size';
-    return database.get<{ bytes: number }>(sql)!.bytes;
-  } finally {
-    database.close();
   }
 }
