@@ -16,11 +16,12 @@ import { cpus } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
+import { command, Failure } from '../../scripts/process.mjs';
 import { Browser } from '../e2e/browsers.mjs';
 import { Server } from '../e2e/server.mjs';
 import { render, summarize } from './report.mjs';
 import { engines } from './web/engines.js';
-import { select } from './web/workloads.js';
+import { select, workloads } from './web/workloads.js';
 
 const CHECKOUT = fileURLToPath(new URL('../../', import.meta.url));
 const BASELINE = 'statik-bridge';
@@ -33,34 +34,44 @@ const BROWSERS = ['chrome', 'firefox'];
 
 const list = (text) => text?.split(',').map((name) => name.trim()).filter(Boolean);
 
+const OPTIONS = {
+  browser: { type: 'string' },
+  rounds: { type: 'string', default: '3' },
+  only: { type: 'string' },
+  workload: { type: 'string' },
+  'cache-kib': { type: 'string' },
+  'page-size': { type: 'string' },
+};
+
+function commandLine() {
+  try {
+    return parseArgs({ options: OPTIONS }).values;
+  } catch (error) {
+    throw new Failure(error.message);
+  }
+}
+
+/** The names after `--<option>`, or all there are. */
+function chooseFrom(known, option, text) {
+  const names = list(text) ?? known;
+  const unknown = names.filter((name) => !known.includes(name));
+  if (unknown.length > 0) throw new Failure(`--${option}: nothing is called ${unknown.join(', ')}; there are ${known.join(', ')}`);
+  return names;
+}
+
 function options() {
-  const { values } = parseArgs({
-    options: {
-      browser: { type: 'string' },
-      rounds: { type: 'string', default: '3' },
-      only: { type: 'string' },
-      workload: { type: 'string' },
-      'cache-kib': { type: 'string' },
-      'page-size': { type: 'string' },
-    },
-  });
+  const values = commandLine();
   const wholeNumber = (name) => {
     const text = values[name];
     if (text === undefined) return undefined;
-    if (!/^[1-9]\d*$/.test(text)) throw new Error(`--${name} takes a whole number from 1, got ${text}`);
+    if (!/^[1-9]\d*$/.test(text)) throw new Failure(`--${name} takes a whole number from 1, got ${text}`);
     return Number(text);
   };
-  const browsers = list(values.browser) ?? BROWSERS;
-  for (const browser of browsers) if (!BROWSERS.includes(browser)) throw new Error(`--browser takes chrome or firefox, got ${browser}`);
-  const names = list(values.only) ?? Object.keys(engines);
-  for (const name of names) {
-    if (!engines[name]) throw new Error(`no engine ${name}; there are ${Object.keys(engines).join(', ')}`);
-  }
   return {
-    browsers,
-    names,
+    browsers: chooseFrom(BROWSERS, 'browser', values.browser),
+    names: chooseFrom(Object.keys(engines), 'only', values.only),
     rounds: wholeNumber('rounds'),
-    workloads: select(list(values.workload)),
+    workloads: select(chooseFrom(workloads.map(({ name }) => name), 'workload', values.workload)),
     overrides: { cacheKib: wholeNumber('cache-kib'), pageSize: wholeNumber('page-size') },
   };
 }
@@ -93,7 +104,7 @@ function describeRun(run) {
   return `${totalMs(run).toFixed(0)} ms`;
 }
 
-async function runBrowser(name, server, { names, rounds, workloads, overrides }) {
+async function runBrowser(name, server, { names, rounds, workloads: scripts, overrides }) {
   const browser = await Browser.launch(name);
   try {
     const version = await browser.puppet.version();
@@ -103,7 +114,7 @@ async function runBrowser(name, server, { names, rounds, workloads, overrides })
       for (let i = 0; i < names.length; i += 1) {
         const engine = names[(i + round) % names.length];
         if (runs[engine].some((run) => totalMs(run) > REPEAT_LIMIT_MS)) continue;
-        const request = { engine, workloads: workloads.map((workload) => workload.name), ...overrides };
+        const request = { engine, workloads: scripts.map((workload) => workload.name), ...overrides };
         const run = await runOnce(browser, server, request);
         runs[engine].push(run);
         console.error(`${name}, round ${round + 1} of ${rounds}, ${engine}: ${describeRun(run)}`);
@@ -131,9 +142,9 @@ async function main() {
         durability: engines[engine].durability,
         summary: summarize(runs[engine], chosen.workloads.map((workload) => workload.name)),
       }));
-      const workloads = chosen.workloads.map(({ name: workload, title }) => ({ name: workload, title }));
+      const described = chosen.workloads.map(({ name: workload, title }) => ({ name: workload, title }));
       const baseline = chosen.names.includes(BASELINE) ? BASELINE : chosen.names[0];
-      const report = { browser: version, rounds: chosen.rounds, workloads, baseline, engines: summaries };
+      const report = { browser: version, rounds: chosen.rounds, workloads: described, baseline, engines: summaries };
       console.log(`${render(report)}\n`);
       results.push({ ...report, runs });
     }
@@ -150,4 +161,4 @@ async function main() {
   if (own.length > 0) process.exitCode = 1;
 }
 
-await main();
+await command(main);

@@ -40,10 +40,14 @@ function generator(seed) {
   };
 }
 
+/** Compares numbers, strings and arrays of them. The message shows where long lists begin to differ. */
 function expectEqual(what, actual, expected) {
-  if (JSON.stringify(actual) !== JSON.stringify(expected)) {
-    throw new Error(`wrong result: ${what}: expected ${JSON.stringify(expected)}, got ${JSON.stringify(actual)}`);
-  }
+  const [got, wanted] = [JSON.stringify(actual), JSON.stringify(expected)];
+  if (got === wanted) return;
+  let at = 0;
+  while (got[at] === wanted[at]) at += 1;
+  const around = (text) => text.slice(Math.max(0, at - 50), at + 50);
+  throw new Error(`wrong result: ${what}: expected ${around(wanted)}, got ${around(got)}`);
 }
 
 const numbers = (row) => row.map(Number);
@@ -268,14 +272,10 @@ export const workloads = [
   bulkInsert, singleCommits, pointReads, indexReads, updates, deletes, blobWrites, blobReads, fts, vacuum,
 ];
 
-/** What a name list of `--workload` runs: the named ones and those whose rows they need. */
+/** The workloads of these names and those whose rows they need. */
 export function select(names) {
-  const wanted = new Set(names ?? workloads.map((workload) => workload.name));
-  for (const name of wanted) {
-    const workload = workloads.find((candidate) => candidate.name === name);
-    if (!workload) throw new Error(`no workload ${name}; there are ${workloads.map((w) => w.name).join(', ')}`);
-    for (const needed of workload.needs ?? []) wanted.add(needed);
-  }
+  const wanted = new Set(names);
+  for (const { name, needs = [] } of workloads) if (wanted.has(name)) for (const needed of needs) wanted.add(needed);
   return workloads.filter((workload) => wanted.has(workload.name));
 }
 
