@@ -41,6 +41,8 @@ export class Tab {
   page;
   /** Errors that the page did not catch. @type {string[]} */
   uncaught = [];
+  /** Which of them a test expects: some browsers report what was caught, too. @type {RegExp | undefined} */
+  expected;
   store;
 
   /**
@@ -117,7 +119,7 @@ export class Place {
 
   /** Closes the tabs of a test, which must not have failed unseen. */
   async closeTabs() {
-    const uncaught = [...this.#tabs].flatMap((tab) => tab.uncaught);
+    const uncaught = [...this.#tabs].flatMap(({ uncaught, expected }) => uncaught.filter((error) => !expected?.test(error)));
     const tabs = [...this.#tabs];
     this.#tabs.clear();
     for (const tab of tabs) await tab.close();

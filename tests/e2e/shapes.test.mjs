@@ -102,11 +102,12 @@ matrix('shapes', (place) => {
 
 test('the compiler rejects a key too many, one missing and a wrong type', () => {
   const right = { name: 'a.db', sizeBytes: 1 };
-  assert.equal(compile({ DatabaseInfo: [right] }), '');
-  for (const wrong of [{ ...right, extra: 1 }, { name: 'a.db' }, { ...right, sizeBytes: '1' }, { ...right, sizeBytes: undefined }]) {
-    assert.match(compile({ DatabaseInfo: [wrong] }), /error TS/);
-  }
-  assert.match(compile({ Status: { mode: 'bridge', storage: 'opfs', usageBytes: undefined } }), /error TS/);
+  const wrong = [{ ...right, extra: 1 }, { name: 'a.db' }, { ...right, sizeBytes: '1' }, { ...right, sizeBytes: undefined }];
+  const status = { mode: 'bridge', storage: 'opfs' };
+  const problems = compile({ DatabaseInfo: [right, ...wrong], Status: { ...status, usageBytes: undefined } });
+  // Two lines of imports and types come first, then the right one.
+  const lines = new Set(Array.from(problems.matchAll(/^values\.ts\((\d+),\d+\): error TS/gm), ([, line]) => Number(line)));
+  assert.deepEqual([...lines].sort(), [4, 5, 6, 7, 8], problems);
 });
 
 /** Fails unless each value is of the type that it is named after, and there is one to judge. */

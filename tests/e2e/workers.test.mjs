@@ -170,7 +170,9 @@ matrix('workers', (place) => {
   });
 
   test('workers that cannot be loaded are a failure that says so', async () => {
-    const found = await place.run(async () => [
+    const tab = await place.tab();
+    tab.expected = /^Error: Loading Worker from/;
+    const found = await tab.run(async () => [
       await failure(openStore({ workersUrl: '/nowhere/' })),
       await failure(openStore({ wasmUrl: '/nowhere.wasm' })),
       await failure(openStore({ workersUrl: 'https://elsewhere.example/' })),
