@@ -6,7 +6,7 @@
  * with `Closed`, and none hangs.
  */
 import { asyncDispose } from './dispose.js';
-import { failure, StatikError } from './errors.js';
+import { failure, ignoreClosed, StatikError } from './errors.js';
 import { iterateOptions, queryOptions, signalIn, transactionMode } from './options.js';
 import { Queue } from './queue.js';
 import { portable, shape, type Batch } from './rows.js';
@@ -178,7 +178,6 @@ abstract class Scope implements Queries {
   /** Resolves never; rejects when the scope is abandoned. */
   protected untilCut(): Promise<never> {
     const cut = new Promise<never>((_, reject) => {
-      if (this.#cut) reject(this.#cut);
       this.#onCut = reject;
     });
     // Nobody may be racing it yet, or any more; that is no unhandled rejection.
@@ -332,9 +331,4 @@ class RemoteStatement implements Statement {
     if (this.#finalized) throw failure('Closed', `this statement is finalized: ${this.sql.slice(0, 80)}`);
     return this.#scope;
   }
-}
-
-/** For what ends something: that it has ended already, with its engine, is no failure. */
-function ignoreClosed(error: unknown): void {
-  if (!(error instanceof StatikError) || error.code !== 'Closed') throw error;
 }

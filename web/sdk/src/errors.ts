@@ -50,6 +50,11 @@ export function failure(code: ErrorCode, message: string, path?: string): Statik
   return new StatikError({ code, message, ...(path !== undefined && { path }) });
 }
 
+/** For what ends something: that it has ended already, with its engine, is no failure. */
+export function ignoreClosed(error: unknown): void {
+  if (!(error instanceof StatikError) || error.code !== 'Closed') throw error;
+}
+
 function isShape(thrown: unknown): thrown is ErrorShape {
   // DOMException has a `code` too: a number.
   return typeof thrown === 'object' && thrown !== null

@@ -5,7 +5,7 @@
  * when it dies everything fails with `Closed`, including workers that joined by a port; when an engine dies, what it was
  * doing does. Each death is one event.
  */
-import { failure, StatikError } from './errors.js';
+import { failure, ignoreClosed, StatikError } from './errors.js';
 import { lifeLock } from './locks.js';
 import { emit, storeConfig, type Settings } from './options.js';
 import type { EngineMethods, Invitation, IoMethods, PortMethods, StorageFound } from './protocol.js';
@@ -134,9 +134,8 @@ export class BridgeStore implements Store {
     const { deadlineMs } = this.#settings;
     try {
       await Promise.all([...this.#engines.values()].map(({ remote }) => within(deadlineMs, remote.call('close'))));
-      await within(deadlineMs, this.#io.remote.call('stop'));
     } finally {
-      this.#end(closed);
+      await within(deadlineMs, this.#io.remote.call('stop')).finally(() => this.#end(closed));
     }
   }
 
@@ -278,14 +277,14 @@ export class DirectStore implements Store {
   }
 }
 
-/** A worker that hangs must not keep `close` from ending it. */
-async function within<T>(ms: number, work: Promise<T>): Promise<T> {
+/** A worker that hangs must not keep `close` from ending it; one that is dead is closed. */
+async function within(ms: number, work: Promise<void>): Promise<void> {
   let timer: ReturnType<typeof setTimeout> | undefined;
   const late = new Promise<never>((_, reject) => {
     timer = setTimeout(() => reject(failure('Timeout', `a worker did not close within ${ms} ms; it was ended`)), ms);
   });
   try {
-    return await Promise.race([work, late]);
+    await Promise.race([work.catch(ignoreClosed), late]);
   } finally {
     clearTimeout(timer);
   }
