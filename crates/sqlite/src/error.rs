@@ -25,6 +25,9 @@ impl Error {
     /// SQLite's answer `code`; `disk` is the failure of the disk that made SQLite give it, if one did.
     pub(crate) fn sqlite(code: i32, message: String, offset: Option<usize>, disk: Option<statik_disk::Error>) -> Self {
         let kind = disk.as_ref().map_or_else(|| code::kind(code), statik_disk::Error::kind);
+        // SQLite calls all that "disk I/O error".
+        let message =
+            if kind == Kind::Quota && disk.is_some() { "no space is left for this origin".into() } else { message };
         let mut cause = statik_disk::Error::new(kind, message);
         if let Some(disk) = disk {
             if let Some(path) = disk.path() {

@@ -123,9 +123,15 @@ impl Drop for Vfs {
 }
 
 impl State {
-    /// Keeps `error` for the connection and gives SQLite its code.
+    /// A failure of anything but a write. A full disk is then one that a posted write met: after `SQLITE_FULL` SQLite
+    /// may go on with the transaction, taking for written what is not; after an I/O error it rolls back.
     fn fail(&self, error: Error, io: c_int) -> c_int {
-        let code = code::from_kind(error.kind(), io);
+        let code = if error.kind() == Kind::Quota { io } else { code::from_kind(error.kind(), io) };
+        self.keep(error, code)
+    }
+
+    /// Keeps `error` for the connection.
+    fn keep(&self, error: Error, code: c_int) -> c_int {
         if code != ffi::SQLITE_BUSY {
             self.error.replace(Some(error));
         }
@@ -149,18 +155,19 @@ impl State {
             let file = self.disk.open(&journal, Open::Create)?.into();
             journals.insert(journal.clone(), (file, 1));
         }
-        Ok(OpenFile { path: path.to_owned(), file, lock: Some(lock), journal: Some(journal) })
+        Ok(OpenFile { path: path.to_owned(), file, lock: Some(lock), journal: Some(journal), saves: false })
     }
 
     fn open(&self, path: Option<&str>, flags: c_int) -> Result<OpenFile, Error> {
-        let plain = |path: &str, file| OpenFile { path: path.to_owned(), file, lock: None, journal: None };
+        let plain =
+            |path: &str, file, saves| OpenFile { path: path.to_owned(), file, lock: None, journal: None, saves };
         // Temporary databases, statement journals and the like are nobody else's business: in memory.
         let durable = ffi::SQLITE_OPEN_MAIN_DB | ffi::SQLITE_OPEN_MAIN_JOURNAL | ffi::SQLITE_OPEN_SUPER_JOURNAL;
         let Some(path) = path.filter(|_| flags & durable != 0) else {
             if flags & ffi::SQLITE_OPEN_WAL != 0 {
                 return Err(Error::new(Kind::Unsupported, "write-ahead logs need shared memory, which OPFS has not"));
             }
-            return Ok(plain("a temporary file", MemDisk::new().open("temp", Open::Create)?.into()));
+            return Ok(plain("a temporary file", MemDisk::new().open("temp", Open::Create)?.into(), false));
         };
         let open = match flags & (ffi::SQLITE_OPEN_CREATE | ffi::SQLITE_OPEN_EXCLUSIVE) {
             0 => Open::Existing,
@@ -171,8 +178,8 @@ impl State {
             return self.open_main(path, open);
         }
         match self.journal(path) {
-            Some(file) => Ok(plain(path, file)),
-            None => Ok(plain(path, self.disk.open(path, open)?.into())),
+            Some(file) => Ok(plain(path, file, true)),
+            None => Ok(plain(path, self.disk.open(path, open)?.into(), true)),
         }
     }
 
@@ -231,6 +238,8 @@ struct OpenFile {
     lock: Option<Box<dyn Lock>>,
     /// Databases only: the journal's path.
     journal: Option<String>,
+    /// Journals only: saves what SQLite is about to change.
+    saves: bool,
 }
 
 static METHODS: ffi::sqlite3_io_methods = ffi::sqlite3_io_methods {
@@ -393,10 +402,18 @@ unsafe extern "C" fn write(file: *mut ffi::sqlite3_file, bytes: *const c_void, c
         let (state, open) = opened(file);
         (state, open, std::slice::from_raw_parts(bytes.cast::<u8>(), count as usize))
     };
-    match open.file.write_at(offset as u64, bytes) {
-        Ok(()) => ffi::SQLITE_OK,
-        Err(error) => state.fail(error, ffi::SQLITE_IOERR_WRITE),
+    if let Err(error) = open.file.write_at(offset as u64, bytes) {
+        let code = code::from_kind(error.kind(), ffi::SQLITE_IOERR_WRITE);
+        return state.keep(error, code);
     }
+    // A disk may post writes. SQLite changes a page as soon as its record in the journal is written, so by then that
+    // must be known; `len` waits for what was posted.
+    if open.saves
+        && let Err(error) = open.file.len()
+    {
+        return state.fail(error, ffi::SQLITE_IOERR_WRITE);
+    }
+    ffi::SQLITE_OK
 }
 
 unsafe extern "C" fn truncate(file: *mut ffi::sqlite3_file, len: i64) -> c_int {
