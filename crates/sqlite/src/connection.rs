@@ -32,6 +32,12 @@ impl Default for OpenOptions {
 /// SQLite asks whether to stop after this many steps of its virtual machine, some tens of microseconds.
 const POLL_STEPS: c_int = 1000;
 
+/// What a journal keeps of the space that a large transaction took.
+const JOURNAL_LIMIT_BYTES: u32 = 1 << 20;
+
+/// Between two attempts at a lock, the longest time.
+const MAX_WAIT_US: u64 = 25_000;
+
 type Poll = Box<dyn Fn() -> bool>;
 
 /// An open database. Dropping it closes it.
@@ -45,6 +51,9 @@ pub(crate) struct Db {
     closed: Cell<bool>,
     name: String,
     vfs: Rc<Vfs>,
+    busy_timeout_us: Cell<u64>,
+    /// Waited so far for the lock that is being asked for.
+    waited_us: Cell<u64>,
     /// Boxed twice, because C keeps a thin pointer to it.
     poll: RefCell<Option<Box<Poll>>>,
 }
@@ -74,6 +83,8 @@ impl Connection {
             closed: Cell::new(false),
             name: name.to_owned(),
             vfs: Rc::clone(vfs),
+            busy_timeout_us: Cell::default(),
+            waited_us: Cell::default(),
             poll: RefCell::default(),
         });
         let connection = Connection { db };
@@ -85,15 +96,17 @@ impl Connection {
     }
 
     fn configure(&self, options: &OpenOptions) -> Result<()> {
-        // SAFETY: the handle is open.
-        unsafe { ffi::sqlite3_busy_timeout(self.db.raw, options.busy_timeout_ms as c_int) };
+        self.db.busy_timeout_us.set(u64::from(options.busy_timeout_ms) * 1000);
+        // SAFETY: the handle is open, and closed before the `Db` that the handler gets is gone.
+        unsafe { ffi::sqlite3_busy_handler(self.db.raw, Some(wait), Rc::as_ptr(&self.db).cast_mut().cast()) };
         // An opened file may be anybody's: its schema must not call functions with side effects.
         self.exec(&format!(
             "PRAGMA trusted_schema=OFF; PRAGMA cell_size_check=ON; PRAGMA cache_size=-{}; PRAGMA foreign_keys={}",
             options.cache_kib, options.foreign_keys,
         ))?;
         if !options.read_only {
-            self.exec("PRAGMA journal_mode=TRUNCATE")?;
+            // Overwriting the journal's header ends a transaction with less than cutting the file.
+            self.exec(&format!("PRAGMA journal_mode=PERSIST; PRAGMA journal_size_limit={JOURNAL_LIMIT_BYTES}"))?;
         }
         Ok(())
     }
@@ -159,7 +172,7 @@ impl Connection {
     }
 
     /// Has `poll` asked, every some tens of microseconds while a statement runs, whether to stop it; it then fails
-    /// with `Aborted`.
+    /// with `Aborted`. While it waits for a lock `poll` is asked too, and it fails with `Busy`.
     pub fn set_interrupt(&self, poll: impl Fn() -> bool + 'static) {
         let poll: Box<Poll> = Box::new(Box::new(poll));
         // SAFETY: the box lies in `db.poll` until another replaces it here or the connection is closed.
@@ -185,6 +198,22 @@ impl Drop for Connection {
 unsafe extern "C" fn ask(poll: *mut c_void) -> c_int {
     // SAFETY: `set_interrupt` passed a pointer to a live `Poll`.
     unsafe { (*poll.cast::<Poll>())() }.into()
+}
+
+/// SQLite found a lock taken for the `attempt`th time, from 0: waits, a little longer each time, and answers whether to
+/// try again.
+unsafe extern "C" fn wait(db: *mut c_void, attempt: c_int) -> c_int {
+    // SAFETY: `configure` passed a pointer to the `Db`, which closes the handle before it is gone.
+    let db = unsafe { &*db.cast::<Db>() };
+    let waited_us = if attempt == 0 { 0 } else { db.waited_us.get() };
+    let pause_us =
+        (1000 << attempt.clamp(0, 10)).min(MAX_WAIT_US).min(db.busy_timeout_us.get().saturating_sub(waited_us));
+    if pause_us == 0 || db.poll.borrow().as_ref().is_some_and(|poll| poll()) {
+        return 0;
+    }
+    db.vfs.sleep(pause_us as c_int);
+    db.waited_us.set(waited_us + pause_us);
+    1
 }
 
 impl Db {

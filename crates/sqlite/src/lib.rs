@@ -10,7 +10,7 @@
 //! - Temporary files stay in memory.
 //! - All `unsafe` of the workspace is in this crate. Nothing here is `Send`.
 //!
-//! In this version SQLite keeps its own rollback journal (`journal_mode=TRUNCATE`).
+//! In this version SQLite keeps its own rollback journal (`journal_mode=PERSIST`).
 //!
 //! ```
 //! use std::rc::Rc;

@@ -3,7 +3,8 @@
 //! Invariants:
 //! - `xOpen` of a database opens its journal too, and keeps both until `xClose`: SQLite opens and closes its journal in
 //!   every transaction, and gets the same handle each time.
-//! - A journal of no length does not exist: removing one is cutting it to nothing and flushing that.
+//! - A journal that is empty, or begins with a zero, does not exist, for nothing in it is to be rolled back: that is how
+//!   `journal_mode=PERSIST` ends a transaction. Removing one is cutting it to nothing and flushing that.
 //! - A failure of the disk is kept for the connection ([`Vfs::take_error`]), because SQLite's codes lose the cause.
 //! - No shared memory: `journal_mode=WAL` is not available, and SQLite answers the mode that is in force.
 //!
@@ -98,6 +99,12 @@ impl Vfs {
     /// The disk that the databases lie on.
     pub fn disk(&self) -> &Rc<dyn Disk> {
         &self.state().disk
+    }
+
+    /// Blocks this thread.
+    pub(crate) fn sleep(&self, microseconds: c_int) {
+        // SAFETY: the VFS is registered.
+        unsafe { sleep(self.raw, microseconds) };
     }
 
     /// The failure of the disk since the last call, if there was one.
@@ -201,10 +208,12 @@ impl State {
         }
     }
 
-    /// Whether a file exists; a journal without length does not.
+    /// Whether a file exists; a journal that is not in force does not.
     fn exists(&self, path: &str) -> Result<bool, Error> {
         if let Some(file) = self.journal(path) {
-            return Ok(!file.is_empty()?);
+            let mut first = [0];
+            file.read_at(0, &mut first)?;
+            return Ok(first != [0]);
         }
         // SQLite looks for write-ahead logs that this VFS never makes.
         if path.ends_with("-wal") {

@@ -181,12 +181,31 @@ fn an_endless_statement_can_be_stopped() {
 }
 
 #[test]
+fn waiting_for_a_lock_ends_with_the_timeout_or_when_told() {
+    let store = store();
+    let holder = store.open("a");
+    holder.exec("CREATE TABLE t(x); BEGIN IMMEDIATE").unwrap();
+    let brief = store.open_with("a", OpenOptions { busy_timeout_ms: 30, ..OpenOptions::default() }).unwrap();
+    assert_eq!(brief.exec("BEGIN IMMEDIATE").unwrap_err().kind(), Kind::Busy);
+    // This one would wait longer than any test runs.
+    let patient = store.open_with("a", OpenOptions { busy_timeout_ms: u32::MAX, ..OpenOptions::default() }).unwrap();
+    let asked = Rc::new(Cell::new(0));
+    let count = Rc::clone(&asked);
+    patient.set_interrupt(move || {
+        count.set(count.get() + 1);
+        count.get() > 3
+    });
+    assert_eq!(patient.exec("BEGIN IMMEDIATE").unwrap_err().kind(), Kind::Busy);
+    assert_eq!(asked.get(), 4);
+}
+
+#[test]
 fn wal_mode_is_not_pretended() {
     let db = store().open("a");
-    assert_eq!(get(&db, "PRAGMA journal_mode=WAL"), "truncate");
+    assert_eq!(get(&db, "PRAGMA journal_mode=WAL"), "persist");
     // In exclusive mode SQLite would do without shared memory, and leave a database that nobody else can open.
     assert_eq!(get(&db, "PRAGMA locking_mode=EXCLUSIVE"), "normal");
-    assert_eq!(get(&db, "PRAGMA journal_mode=WAL"), "truncate");
+    assert_eq!(get(&db, "PRAGMA journal_mode=WAL"), "persist");
 }
 
 #[test]
