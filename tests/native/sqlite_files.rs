@@ -211,7 +211,7 @@ fn what_sqlite3_made_and_statik_changed_is_what_sqlite3_would_have_made() {
             assert_eq!(query(&db, sql).unwrap_or_else(|error| panic!("{name}: {error}")), *expected, "{name}: {sql}");
         }
         drop(db);
-        assert!(unload(&disk, "case.db-journal").is_empty(), "{name}: the journal is settled");
+        assert!(!in_force(&unload(&disk, "case.db-journal")), "{name}: the journal is settled");
 
         std::fs::write(&ours, unload(&disk, "case.db")).expect("write");
         assert_eq!(cli(&ours, "PRAGMA integrity_check;"), "ok\n", "{name}");
@@ -383,6 +383,11 @@ fn a_damaged_database_gives_errors() {
     });
 }
 
+/// Whether a journal would be rolled back.
+fn in_force(journal: &[u8]) -> bool {
+    journal.first().is_some_and(|byte| *byte != 0)
+}
+
 #[test]
 fn a_damaged_journal_gives_errors() {
     let seed = seed();
@@ -401,7 +406,7 @@ fn a_damaged_journal_gives_errors() {
             run().expect_err("the power goes");
             let survivor = sim.crash(Crash::Seed(seed));
             let mut journal = unload(&survivor, "a.db-journal");
-            hot += u64::from(!journal.is_empty());
+            hot += u64::from(in_force(&journal));
             damage(&mut journal, &mut random);
             survivor.remove("a.db-journal").expect("nobody has it open");
             load(&survivor, "a.db-journal", &journal);
