@@ -4,9 +4,12 @@
  */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { BROWSERS, matrix } from './matrix.mjs';
+import { matrix, MODES } from './matrix.mjs';
 
 const QUOTA_BYTES = 10 * 1024 * 1024;
+
+/** In KiB and for all sites; one may have a fifth of it, and at least 10 MiB. */
+const FIREFOX_PREFERENCES = { 'dom.quotaManager.temporaryStorage.fixedLimit': QUOTA_BYTES / 1024 * 4 };
 
 /** In the page: fills the store until it is full. */
 async function fill() {
@@ -36,7 +39,8 @@ function check(found) {
     assert.equal(failure?.code, 'Quota', JSON.stringify(failure));
     assert.ok(failure.isStatikError && failure.message.length > 20, failure.message);
   }
-  assert.equal(found.failed.sqliteCode, 'SQLITE_FULL');
+  // A write that was posted is found to have failed by the flush behind it.
+  assert.match(found.failed.sqliteCode, /^SQLITE_(FULL|IOERR_\w+)$/);
   assert.deepEqual(found.rows, { count: found.committed, least: 65_536, most: 65_536 });
   assert.deepEqual(found.integrity, { integrity_check: 'ok' });
   assert.deepEqual(found.list, ['ballast.db', 'full.db']);
@@ -64,15 +68,17 @@ matrix('quota', (place) => {
     await tab.reload();
     assert.deepEqual(await tab.run(goOn, false), { before: found.committed, changes: 1, integrity_check: 'ok' });
   });
-}, { browsers: BROWSERS.filter((name) => name === 'chrome') });
+}, { browsers: ['chrome'] });
 
-matrix('quota', (place) => {
-  test('a full store fails with Quota and loses nothing; with something deleted it goes on', async () => {
-    const tab = await place.tab();
-    const found = await tab.run(fill);
-    check(found);
-    await tab.reload();
-    assert.deepEqual(await tab.run(goOn, true), { before: found.committed, changes: 1, integrity_check: 'ok' });
-  });
-  // In KiB for all origins; one may have a fifth of it, and at least 10 MiB.
-}, { browsers: BROWSERS.filter((name) => name === 'firefox'), launch: { preferences: { 'dom.quotaManager.temporaryStorage.fixedLimit': QUOTA_BYTES / 1024 * 4 } } });
+// Firefox counts all ports of a host as one site, so each mode has a browser of its own.
+for (const mode of MODES) {
+  matrix('quota', (place) => {
+    test('a full store fails with Quota and loses nothing; with something deleted it goes on', async () => {
+      const tab = await place.tab();
+      const found = await tab.run(fill);
+      check(found);
+      await tab.reload();
+      assert.deepEqual(await tab.run(goOn, true), { before: found.committed, changes: 1, integrity_check: 'ok' });
+    });
+  }, { browsers: ['firefox'], modes: [mode], launch: { preferences: FIREFOX_PREFERENCES } });
+}
