@@ -38,6 +38,7 @@ pub mod locks;
 pub mod metrics;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod native;
+pub mod pages;
 pub mod ring;
 
 pub use cells::{Cells, Woken};
