@@ -49,8 +49,9 @@ pub struct Usage {
     pub durable: u64,
     /// The newest commit that lies in its files.
     pub checkpointed: u64,
-    /// Commits, and flushes of the log, since the store was opened: their ratio is what group commit saves.
+    /// Commits since the store was opened.
     pub commits: u64,
+    /// Flushes of the log since then: commits for each flush are what group commit saves.
     pub flushes: u64,
     /// The oldest view that somebody holds.
     pub oldest_view: Option<u64>,
@@ -125,17 +126,22 @@ pub trait Paged {
 /// commit `until`, if any, replaced it. It is what every view from `from` on and before `until` sees.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Version {
+    /// The commit that wrote it.
     pub from: u64,
+    /// The commit that replaced it.
     pub until: Option<u64>,
 }
 
 /// A part of a commit, for who keeps copies of pages.
 pub enum Change<'a> {
     /// A page of `file` got a new version, all of it: [`PAGE_BYTES`] bytes.
+    #[expect(missing_docs, reason = "said above")]
     Page { file: u32, page: u64, bytes: &'a [u8] },
     /// `file` was cut to `len` bytes: pages that begin at or beyond it are gone, or zeros.
+    #[expect(missing_docs, reason = "said above")]
     Cut { file: u32, len: u64 },
     /// Pages of `file` from `page` on, `count` of them, got new versions that are not worth keeping a copy of.
+    #[expect(missing_docs, reason = "said above")]
     Pages { file: u32, page: u64, count: u64 },
 }
 
