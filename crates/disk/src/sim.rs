@@ -2,15 +2,16 @@
 //!
 //! Each file has three images: `live`, which reads see; `durable`, which a power loss cannot touch; and the changes in
 //! between, made since the last flush. [`SimDisk::crash`] answers what a machine might find after losing power now,
-//! and leaves the disk as it is, so that one moment can be crashed in many ways. [`Faults`] says what goes wrong before
-//! that, and when, counted in operations that change something.
+//! and leaves the disk as it is, so that one moment can be crashed in many ways; [`SimDisk::watch`] is told of every such
+//! moment. [`Faults`] says what goes wrong before that, and when, counted in operations that change something.
 //!
 //! Invariants:
 //! - The same seed, faults and calls give the same answers and the same bytes.
 //! - Creating, renaming and removing are durable when they return, as in OPFS; bytes and lengths are not.
 //! - What a flush covered survives every crash.
 //!
-//! It does not simulate time, nor media that decay by themselves: [`SimDisk::flip_bits`] damages what it is told to.
+//! It has no clock of its own: a stall advances the one that [`SimDisk::set_clock`] gave it. Nor do its media decay by
+//! themselves: [`SimDisk::flip_bit`] and [`SimDisk::flip_bits`] damage what they are told to.
 
 use std::cell::{Cell, RefCell, RefMut};
 use std::collections::BTreeMap;
@@ -44,6 +45,10 @@ pub struct Faults {
     pub invalid_handle_at: Option<u64>,
     /// From this operation on no file opens: [`Kind::Busy`].
     pub refuse_open_at: Option<u64>,
+    /// One call on a file, reads included, takes [`Faults::stall_ms`] of the clock that [`SimDisk::set_clock`] gave.
+    pub stall_at: Option<u64>,
+    /// How long [`Faults::stall_at`] takes, in milliseconds.
+    pub stall_ms: u32,
 }
 
 /// What a power loss does to the changes since the last flush.
@@ -51,8 +56,10 @@ pub struct Faults {
 pub enum Crash {
     /// None survives.
     LoseAll,
-    /// All survive, as when only the process dies.
+    /// All survive.
     KeepAll,
+    /// The machine lives on, only the process dies: all is there, and as little durable as before.
+    Process,
     /// Any of them survive, whole, or torn at multiples of 512 bytes or 4 KiB; a lost write beyond the end may leave
     /// zeros.
     Seed(u64),
@@ -64,6 +71,8 @@ pub struct SimDisk {
     state: Rc<RefCell<State>>,
 }
 
+type Watch = Rc<dyn Fn(&SimDisk)>;
+
 impl SimDisk {
     /// An empty disk without faults; `seed` decides what [`Faults`] leave open.
     pub fn new(seed: u64) -> Self {
@@ -71,7 +80,9 @@ impl SimDisk {
     }
 
     fn holding(files: BTreeMap<String, Node>, seed: u64) -> Self {
-        let state = State { files, operations: 0, faults: Faults::default(), random: Random(seed) };
+        let random = Random(seed);
+        let state =
+            State { files, operations: 0, faults: Faults::default(), random, watch: None, clock: Rc::default() };
         SimDisk { state: Rc::new(RefCell::new(state)) }
     }
 
@@ -90,21 +101,36 @@ impl SimDisk {
         self.state.borrow().operations
     }
 
+    /// Has `watch` called, with the disk, before each operation that changes something and that power, space and the
+    /// handle's state allow to begin: the moments at which crashes differ. It may [`SimDisk::crash`] the disk.
+    pub fn watch(&self, watch: impl Fn(&SimDisk) + 'static) {
+        self.state.borrow_mut().watch = Some(Rc::new(watch));
+    }
+
+    /// The clock, in milliseconds, that [`Faults::stall_at`] advances.
+    pub fn set_clock(&self, clock: Rc<Cell<f64>>) {
+        self.state.borrow_mut().clock = clock;
+    }
+
     /// What a machine might find after losing power now: a new disk without faults. This one is left as it is.
     #[must_use]
     pub fn crash(&self, crash: Crash) -> SimDisk {
         let mut random = Random(match crash {
-            Crash::LoseAll | Crash::KeepAll => 0,
+            Crash::LoseAll | Crash::KeepAll | Crash::Process => 0,
             Crash::Seed(seed) => seed,
         });
-        // Some power losses take nearly everything, some hardly anything.
+        // Some power losses take nearly everything, some hardly anything, some all of one file and nothing of another.
         let kept_of_8 = random.below(9);
         let state = self.state.borrow();
         let survive = |(path, node): (&String, &Node)| {
+            if crash == Crash::Process {
+                return (path.clone(), node.without_handles());
+            }
+            let kept_of_8 = if random.coin() { kept_of_8 } else { random.below(9) };
             let mut image = node.durable.clone();
             for change in &node.pending {
                 match crash {
-                    Crash::LoseAll => {}
+                    Crash::LoseAll | Crash::Process => {}
                     Crash::KeepAll => change.apply(&mut image),
                     Crash::Seed(_) => change.apply_in_part(&mut image, kept_of_8, &mut random),
                 }
@@ -133,14 +159,31 @@ impl SimDisk {
         while chosen.len() < count {
             chosen.insert(random.below(bits));
         }
-        for bit in chosen {
-            for image in [&mut node.live, &mut node.durable] {
-                if let Some(byte) = image.get_mut((bit / 8) as usize) {
-                    *byte ^= 1 << (bit % 8);
-                }
-            }
-        }
+        chosen.into_iter().for_each(|bit| node.flip(bit));
         Ok(())
+    }
+
+    /// Flips one bit of what reads see and of what is durable: bit `bit % 8` of the byte `bit / 8`.
+    ///
+    /// # Errors
+    /// [`Kind::NotFound`] without such a file, [`Kind::Invalid`] if it has no such bit.
+    pub fn flip_bit(&self, path: &str, bit: u64) -> Result<()> {
+        let mut state = self.state.borrow_mut();
+        let node = state.node(path, "damaging")?;
+        let bits = node.live.len() as u64 * 8;
+        if bit >= bits {
+            return Err(Error::new(Kind::Invalid, format!("damaging: bit {bit} of a file that has {bits}")).at(path));
+        }
+        node.flip(bit);
+        Ok(())
+    }
+
+    /// Tells who watches that an operation is about to begin. Nothing may be borrowed.
+    fn tell(&self) {
+        let watch = self.state.borrow().watch.clone();
+        if let Some(watch) = watch {
+            watch(self);
+        }
     }
 }
 
@@ -161,12 +204,15 @@ impl Disk for SimDisk {
             }
             (true, _) => {}
             (false, _) => {
+                drop(state);
+                self.tell();
+                state = self.state.borrow_mut();
                 state.begin();
                 state.files.insert(path.to_owned(), Node::default());
             }
         }
         state.node(path, "opening")?.handles += 1;
-        Ok(Box::new(SimFile { state: Rc::clone(&self.state), path: path.to_owned(), invalid: Cell::new(false) }))
+        Ok(Box::new(SimFile { disk: self.clone(), path: path.to_owned(), invalid: Cell::new(false) }))
     }
 
     fn remove(&self, path: &str) -> Result<()> {
@@ -174,6 +220,9 @@ impl Disk for SimDisk {
         let mut state = self.state.borrow_mut();
         state.powered().map_err(|error| error.at(path))?;
         state.closed_node(path, "removing")?;
+        drop(state);
+        self.tell();
+        let mut state = self.state.borrow_mut();
         state.begin();
         state.files.remove(path);
         Ok(())
@@ -188,6 +237,9 @@ impl Disk for SimDisk {
         if state.files.contains_key(to) {
             state.closed_node(to, "replacing")?;
         }
+        drop(state);
+        self.tell();
+        let mut state = self.state.borrow_mut();
         state.begin();
         let node = state.files.remove(from).expect("checked above");
         state.files.insert(to.to_owned(), node);
@@ -206,9 +258,11 @@ struct State {
     operations: u64,
     faults: Faults,
     random: Random,
+    watch: Option<Watch>,
+    clock: Rc<Cell<f64>>,
 }
 
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct Node {
     live: Vec<u8>,
     durable: Vec<u8>,
@@ -216,6 +270,20 @@ struct Node {
     pending: Vec<Change>,
     handles: usize,
     poisoned: bool,
+}
+
+impl Node {
+    fn without_handles(&self) -> Node {
+        Node { handles: 0, poisoned: false, ..self.clone() }
+    }
+
+    fn flip(&mut self, bit: u64) {
+        for image in [&mut self.live, &mut self.durable] {
+            if let Some(byte) = image.get_mut((bit / 8) as usize) {
+                *byte ^= 1 << (bit % 8);
+            }
+        }
+    }
 }
 
 impl State {
@@ -263,8 +331,9 @@ fn befalls(at: &mut Option<u64>, number: u64) -> bool {
     at.take_if(|at| number >= *at).is_some()
 }
 
+#[derive(Clone)]
 enum Change {
-    Write { offset: usize, bytes: Vec<u8> },
+    Write { offset: usize, bytes: Rc<[u8]> },
     Len(usize),
 }
 
@@ -310,7 +379,7 @@ fn put(image: &mut Vec<u8>, offset: usize, bytes: &[u8]) {
 }
 
 struct SimFile {
-    state: Rc<RefCell<State>>,
+    disk: SimDisk,
     path: String,
     invalid: Cell<bool>,
 }
@@ -322,12 +391,15 @@ impl SimFile {
 
     /// The state, if this handle still works and nothing befalls the operation with this number.
     fn usable(&self, doing: &str) -> Result<RefMut<'_, State>> {
-        let mut state = self.state.borrow_mut();
+        let mut state = self.disk.state.borrow_mut();
         state.powered().map_err(|error| error.at(&self.path))?;
         let operations = state.operations;
         if self.invalid.get() || befalls(&mut state.faults.invalid_handle_at, operations) {
             self.invalid.set(true);
             return Err(self.error(Kind::Closed, format!("{doing}: the handle is invalid")));
+        }
+        if befalls(&mut state.faults.stall_at, operations) {
+            state.clock.set(state.clock.get() + f64::from(state.faults.stall_ms));
         }
         Ok(state)
     }
@@ -338,6 +410,9 @@ impl SimFile {
         if state.node(&self.path, doing)?.poisoned {
             return Err(self.error(Kind::Io, format!("{doing}: an earlier flush of the file failed")));
         }
+        drop(state);
+        self.disk.tell();
+        let mut state = self.disk.state.borrow_mut();
         let number = state.begin();
         Ok((state, number))
     }
@@ -379,7 +454,7 @@ impl File for SimFile {
         };
         if count > 0 {
             // `room` made the range addressable.
-            self.change(&mut state, Change::Write { offset: offset as usize, bytes: bytes[..count].to_vec() })?;
+            self.change(&mut state, Change::Write { offset: offset as usize, bytes: bytes[..count].into() })?;
         }
         failure.map_or(Ok(()), Err)
     }
@@ -416,7 +491,7 @@ impl File for SimFile {
 
 impl Drop for SimFile {
     fn drop(&mut self) {
-        let mut state = self.state.borrow_mut();
+        let mut state = self.disk.state.borrow_mut();
         let node = state.files.get_mut(&self.path).expect("an open file is neither removed nor renamed");
         node.handles -= 1;
         node.poisoned &= node.handles > 0;
@@ -445,227 +520,4 @@ impl Random {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn kind<T>(result: Result<T>) -> Option<Kind> {
-        result.err().map(|error| error.kind())
-    }
-
-    fn content(disk: &SimDisk, path: &str) -> Vec<u8> {
-        let file = disk.open(path, Open::Existing).unwrap();
-        let mut bytes = vec![0; file.len().unwrap() as usize];
-        assert_eq!(file.read_at(0, &mut bytes).unwrap(), bytes.len());
-        bytes
-    }
-
-    /// A disk whose file "a" holds `flushed`, and the open file.
-    fn disk_with(flushed: &[u8]) -> (SimDisk, Box<dyn File>) {
-        let disk = SimDisk::new(7);
-        let file = disk.open("a", Open::Create).unwrap();
-        file.write_at(0, flushed).unwrap();
-        file.flush().unwrap();
-        (disk, file)
-    }
-
-    fn outcomes(disk: &SimDisk) -> std::collections::BTreeSet<Vec<u8>> {
-        (0..200).map(|seed| content(&disk.crash(Crash::Seed(seed)), "a")).collect()
-    }
-
-    #[test]
-    fn keeps_the_contract() {
-        crate::contract::disk(|| Box::new(SimDisk::new(0)));
-    }
-
-    #[test]
-    fn an_unflushed_write_is_lost_by_some_crashes_and_kept_by_others() {
-        let (disk, file) = disk_with(b"old");
-        file.write_at(0, b"new").unwrap();
-        assert_eq!(content(&disk.crash(Crash::LoseAll), "a"), b"old");
-        assert_eq!(content(&disk.crash(Crash::KeepAll), "a"), b"new");
-        assert_eq!(outcomes(&disk), [b"old".to_vec(), b"new".to_vec()].into());
-        assert_eq!(content(&disk, "a"), b"new", "a crash leaves the disk as it is");
-        file.flush().unwrap();
-        assert_eq!(outcomes(&disk), [b"new".to_vec()].into(), "what was flushed survives every crash");
-    }
-
-    #[test]
-    fn any_subset_of_the_writes_survives() {
-        let (disk, file) = disk_with(b"...");
-        for at in 0..3 {
-            file.write_at(at, b"x").unwrap();
-        }
-        assert_eq!(outcomes(&disk).len(), 8);
-    }
-
-    #[test]
-    fn a_lost_change_of_length_comes_back() {
-        let (disk, file) = disk_with(b"abcdef");
-        file.set_len(2).unwrap();
-        file.set_len(4).unwrap();
-        let expected = [&b"abcdef"[..], b"ab", b"abcd", b"ab\0\0"].map(<[u8]>::to_vec);
-        assert_eq!(outcomes(&disk), expected.into());
-    }
-
-    #[test]
-    fn writes_tear_at_sectors_and_lost_extensions_leave_zeros() {
-        let (disk, file) = disk_with(&[1; 8192]);
-        file.write_at(100, &[2; 16000]).unwrap();
-        let (mut small, mut large, mut zeros) = (false, false, false);
-        for image in outcomes(&disk) {
-            let edges: Vec<usize> = (1..image.len()).filter(|&i| image[i - 1] != image[i]).collect();
-            for edge in edges.iter().filter(|edge| ![100, 8192, 16100].contains(edge)) {
-                assert_eq!(edge % 512, 0, "torn at {edge}");
-                small |= edge % 4096 != 0;
-                large |= edge % 4096 == 0;
-            }
-            zeros |= image.len() == 16100 && image[8192..].iter().all(|&byte| byte == 0);
-        }
-        assert!(small && large && zeros, "torn at 512: {small}, at 4096: {large}, zeros left: {zeros}");
-    }
-
-    #[test]
-    fn names_are_durable_at_once() {
-        let (disk, file) = disk_with(b"moved");
-        drop(file);
-        disk.rename("a", "b").unwrap();
-        drop(disk.open("c", Open::CreateNew).unwrap());
-        drop(disk.open("d", Open::CreateNew).unwrap());
-        disk.remove("d").unwrap();
-        let after = disk.crash(Crash::LoseAll);
-        assert_eq!(after.list().unwrap(), ["b", "c"]);
-        assert_eq!(content(&after, "b"), b"moved");
-    }
-
-    #[test]
-    fn a_seed_replays_exactly() {
-        let run = || {
-            let (disk, file) = disk_with(&[0; 5000]);
-            disk.set_faults(Faults { short_write_at: Some(4), fail_flush_at: Some(9), ..Faults::default() });
-            let results: Vec<_> = (0..20_u64)
-                .flat_map(|i| [file.write_at(i * 700, &[i as u8; 3000]), file.flush()])
-                .map(|result| result.map_err(|error| error.to_string()))
-                .collect();
-            (results, content(&disk, "a"), outcomes(&disk))
-        };
-        assert!(run() == run());
-    }
-
-    #[test]
-    fn the_power_goes_before_its_operation() {
-        let (disk, file) = disk_with(b"old");
-        let next = disk.operations();
-        disk.set_faults(Faults { power_off_at: Some(next + 1), ..Faults::default() });
-        file.write_at(0, b"new").unwrap();
-        assert_eq!(kind(file.flush()), Some(Kind::Closed));
-        assert_eq!(kind(file.read_at(0, &mut [0])), Some(Kind::Closed));
-        assert_eq!(kind(disk.list()), Some(Kind::Closed));
-        assert_eq!(kind(disk.open("a", Open::Existing)), Some(Kind::Closed));
-        assert_eq!(kind(disk.remove("a")), Some(Kind::Closed));
-        assert_eq!(kind(disk.rename("a", "b")), Some(Kind::Closed));
-        assert_eq!(disk.operations(), next + 1, "what fails for want of power is not counted");
-        assert_eq!(content(&disk.crash(Crash::LoseAll), "a"), b"old");
-    }
-
-    #[test]
-    fn the_quota_stops_what_grows_until_it_is_lifted() {
-        let (disk, file) = disk_with(b"four");
-        disk.set_faults(Faults { quota_at: Some(disk.operations() + 1), ..Faults::default() });
-        file.write_at(4, b"+").unwrap();
-        for _ in 0..2 {
-            assert_eq!(kind(file.write_at(3, b"xyz")), Some(Kind::Quota));
-            assert_eq!(kind(file.set_len(9)), Some(Kind::Quota));
-        }
-        assert_eq!(content(&disk, "a"), b"fouxy", "what fits was written");
-        file.write_at(0, b"F").unwrap();
-        file.set_len(2).unwrap();
-        disk.set_faults(Faults::default());
-        file.write_at(2, b"und").unwrap();
-        assert_eq!(content(&disk, "a"), b"Found");
-    }
-
-    #[test]
-    fn the_quota_in_bytes_counts_all_files() {
-        let (disk, file) = disk_with(b"four");
-        disk.set_faults(Faults { quota_bytes: Some(10), ..Faults::default() });
-        let other = disk.open("b", Open::Create).unwrap();
-        other.write_at(0, b"12345").unwrap();
-        assert_eq!(kind(file.write_at(4, b"67")), Some(Kind::Quota));
-        assert_eq!(content(&disk, "a"), b"four6");
-        other.set_len(0).unwrap();
-        file.write_at(5, b"7").unwrap();
-        assert_eq!(kind(other.write_at(u64::MAX, b"x")), Some(Kind::Quota));
-        disk.set_faults(Faults::default());
-        assert_eq!(kind(other.set_len(u64::MAX)), Some(Kind::Quota), "no file is longer than the simulation allows");
-    }
-
-    #[test]
-    fn a_short_write_leaves_a_part_and_fails_once() {
-        let lengths: std::collections::BTreeSet<u64> = (0..50)
-            .map(|seed| {
-                let disk = SimDisk::new(seed);
-                let file = disk.open("a", Open::Create).unwrap();
-                disk.set_faults(Faults { short_write_at: Some(0), ..Faults::default() });
-                assert_eq!(kind(file.write_at(0, b"123")), Some(Kind::Io));
-                assert_eq!(disk.faults(), Faults::default());
-                let part = file.len().unwrap();
-                file.write_at(0, b"123").unwrap();
-                part
-            })
-            .collect();
-        assert_eq!(lengths, [0, 1, 2].into());
-    }
-
-    #[test]
-    fn a_failed_flush_poisons_the_file_and_loses_what_it_likes() {
-        let mut kept = std::collections::BTreeSet::new();
-        for seed in 0..50 {
-            let disk = SimDisk::new(seed);
-            let file = disk.open("a", Open::Create).unwrap();
-            let other = disk.open("a", Open::Create).unwrap();
-            file.write_at(0, b"x").unwrap();
-            disk.set_faults(Faults { fail_flush_at: Some(0), ..Faults::default() });
-            assert_eq!(kind(file.flush()), Some(Kind::Io));
-            assert_eq!(kind(file.flush()), Some(Kind::Io));
-            assert_eq!(kind(other.write_at(0, b"y")), Some(Kind::Io));
-            assert_eq!(kind(other.set_len(0)), Some(Kind::Io));
-            drop((file, other));
-            let again = disk.open("a", Open::Existing).unwrap();
-            again.flush().unwrap();
-            assert_eq!(content(&disk, "a"), b"x", "reads cannot tell what the flush lost");
-            kept.insert(content(&disk.crash(Crash::KeepAll), "a"));
-        }
-        assert!(kept.contains(&b"x"[..]) && kept.len() > 1, "kept and lost: {kept:?}");
-    }
-
-    #[test]
-    fn an_invalid_handle_stays_invalid_and_may_not_be_replaced() {
-        let (disk, file) = disk_with(b"kept");
-        let other = disk.open("a", Open::Existing).unwrap();
-        let now = Some(disk.operations());
-        disk.set_faults(Faults { invalid_handle_at: now, refuse_open_at: now, ..Faults::default() });
-        assert_eq!(kind(file.read_at(0, &mut [0])), Some(Kind::Closed));
-        assert_eq!(kind(file.len()), Some(Kind::Closed));
-        assert_eq!(kind(file.write_at(0, b"x")), Some(Kind::Closed));
-        assert_eq!(kind(file.write_at(0, b"")), Some(Kind::Closed));
-        assert_eq!(kind(file.set_len(0)), Some(Kind::Closed));
-        assert_eq!(kind(file.flush()), Some(Kind::Closed));
-        assert_eq!(other.len().unwrap(), 4, "another handle works on");
-        assert_eq!(kind(disk.open("a", Open::Existing)), Some(Kind::Busy));
-        assert_eq!(kind(disk.open("b", Open::Create)), Some(Kind::Busy));
-        disk.set_faults(Faults::default());
-        assert_eq!(kind(file.len()), Some(Kind::Closed));
-        assert_eq!(content(&disk, "a"), b"kept");
-    }
-
-    #[test]
-    fn bits_flip_where_asked() {
-        let (disk, _file) = disk_with(&[0; 100]);
-        disk.flip_bits("a", 1, 5).unwrap();
-        for image in [content(&disk, "a"), content(&disk.crash(Crash::LoseAll), "a")] {
-            assert_eq!(image.iter().map(|byte| byte.count_ones()).sum::<u32>(), 5);
-        }
-        assert_eq!(kind(disk.flip_bits("a", 1, 801)), Some(Kind::Invalid));
-        assert_eq!(kind(disk.flip_bits("b", 1, 1)), Some(Kind::NotFound));
-    }
-}
+mod tests;
