@@ -11,6 +11,11 @@
 //! - One writer for each file; readers never wait for it, nor it for them.
 //! - What was staged and not committed is seen by its writer alone, and by nobody after a crash.
 
+pub mod contract;
+pub mod local;
+pub mod mem;
+pub mod writers;
+
 use std::time::Duration;
 
 use statik_disk::{Open, Result};
@@ -83,6 +88,7 @@ pub trait Pages {
 }
 
 /// One user's file of pages. Dropping it is [`Paged::end`] and closes it.
+#[expect(clippy::len_without_is_empty, reason = "nobody asks for that")]
 pub trait Paged {
     /// Names it to [`Pages::commit`].
     fn id(&self) -> u32;
@@ -197,7 +203,8 @@ pub trait PageStore {
     /// Forgets what is staged.
     fn discard(&self, file: u32);
 
-    /// Writes one commit of what these files have staged, and makes it visible; its number, not durable yet.
+    /// Writes one commit of what these files have staged, and makes it visible; its number, not durable yet. `changed`
+    /// is told of its parts, in the order in which they take effect, once it cannot fail any more.
     /// Nothing staged: the newest number. After a failure nothing is committed. Staged changes are gone either way.
     fn commit(&self, files: &[u32], changed: &mut dyn FnMut(Change)) -> Result<u64>;
 
