@@ -18,7 +18,7 @@ import {
   Engine, enter, enterAsync, instantiate, isTrapped, type Export, type Import, type StoreConfig,
 } from '../web/sdk/src/wasm.js';
 import type {
-  ColumnInfo, DatabaseInfo, DatabaseOptions, Metrics, PlanRow, RunResult, SqlParams, TransactionOptions,
+  ColumnInfo, DatabaseInfo, DatabaseOptions, Operations, PlanRow, RunResult, SqlParams, TransactionOptions,
 } from '../web/sdk/src/types.js';
 
 const DEFAULT_BUSY_TIMEOUT_MS = 5000;
@@ -219,7 +219,7 @@ class EngineHost implements EngineMethods {
     enter(() => running.close());
   }
 
-  metrics(): Metrics {
+  metrics(): Operations {
     return enter(() => this.#engine.metrics());
   }
 

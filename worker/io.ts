@@ -6,7 +6,7 @@ import { hold, holdStore, watch, type Release } from '../web/sdk/src/locks.js';
 import type { IoMethods, StorageFound } from '../web/sdk/src/protocol.js';
 import { failFatally, invoke, serve, type Port } from '../web/sdk/src/rpc.js';
 import { enter, enterAsync, instantiate, IoServer, isTrapped, type StoreConfig } from '../web/sdk/src/wasm.js';
-import type { Metrics } from '../web/sdk/src/types.js';
+import type { Operations } from '../web/sdk/src/types.js';
 
 class IoHost implements IoMethods {
   readonly #clients = new Map<number, Release>();
@@ -43,7 +43,7 @@ class IoHost implements IoMethods {
     enter(() => this.#server.removeClient(id));
   }
 
-  metrics(): Metrics {
+  metrics(): Operations {
     return enter(() => this.#server.metrics());
   }
 

@@ -55,9 +55,10 @@ function showFailure(error: unknown): void {
 }
 
 function announce(event: StatikEvent): void {
-  if (event.type === 'mode') return;
+  if (event.type === 'mode' || event.type === 'slowQuery') return;
   const banner = byId('banner', HTMLElement);
-  if (event.type === 'fallback') banner.replaceChildren(element('strong', {}, 'In memory only. '), `Nothing survives this tab: ${event.reason}`);
+  if (event.type === 'damaged') banner.replaceChildren(element('strong', {}, 'The log is damaged. '), `What is shown is as of before the damage: ${event.reason}`);
+  else if (event.type === 'fallback') banner.replaceChildren(element('strong', {}, 'In memory only. '), `Nothing survives this tab: ${event.reason}`);
   else {
     banner.replaceChildren(element('strong', {}, 'The storage stopped. '), `What was acknowledged is safe: ${event.reason} `,
       element('button', { type: 'button', onclick: () => location.reload() }, 'Reload'));

@@ -1,5 +1,5 @@
 /** How the data is kept: bytes used and allowed, whether the browser may evict it, the mode, and what storage costs. */
-import type { Metrics, Statik, Status } from 'statik-storage';
+import type { Operations, Statik, Status } from 'statik-storage';
 import { byId, element } from './dom.js';
 import { bytes } from './format.js';
 import { showProblem } from './problem.js';
@@ -74,7 +74,7 @@ function showDetails({ mode, storage, usageBytes, quotaBytes, persisted }: Statu
   byId('mode-text', HTMLElement).textContent = MODES[mode];
 }
 
-function showCounters(metrics: Metrics): void {
+function showCounters(metrics: Operations): void {
   const rows = Object.entries(metrics).filter(([, { count }]) => count > 0).sort(([, a], [, b]) => b.count - a.count);
   byId('counters', HTMLTableSectionElement).replaceChildren(...rows.map(([operation, { count, errors, bytes: size, totalMs, maxMs }]) => element(
     'tr', {}, element('th', { scope: 'row' }, operation),

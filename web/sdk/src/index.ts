@@ -16,7 +16,7 @@ import { failure, StatikError } from './errors.js';
 import { emit, settings, type Settings } from './options.js';
 import { RemoteSqlite } from './sqlite.js';
 import { BridgeStore, DirectStore, type Store } from './store.js';
-import type { Metrics, Mode, OpenOptions, Statik, Status, Storage } from './types.js';
+import type { Operations, Mode, OpenOptions, Statik, Status, Storage } from './types.js';
 
 export { StatikError };
 export type * from './types.js';
@@ -77,7 +77,7 @@ class RemoteStatik implements Statik {
     };
   }
 
-  async metrics(): Promise<Metrics> {
+  async metrics(): Promise<Operations> {
     this.#checkOpen();
     return this.#store.metrics();
   }

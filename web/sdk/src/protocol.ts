@@ -2,7 +2,7 @@
 import type { Batch } from './rows.js';
 import type { StoreConfig } from './statik.js';
 import type {
-  ColumnInfo, DatabaseInfo, DatabaseOptions, Metrics, PlanRow, RunResult, SqlParams, Storage, TransactionOptions,
+  ColumnInfo, DatabaseInfo, DatabaseOptions, Operations, PlanRow, RunResult, SqlParams, Storage, TransactionOptions,
 } from './types.js';
 
 /** Where the data lies, and why, if that is not OPFS. */
@@ -22,7 +22,7 @@ export interface IoMethods extends Mortal {
   /** `lock`: held by the client already; the client is removed when it is free. */
   addClient(id: number, ring: SharedArrayBuffer, lock: string): void;
   removeClient(id: number): void;
-  metrics(): Metrics;
+  metrics(): Operations;
   stop(): Promise<void>;
 }
 
@@ -64,7 +64,7 @@ export interface EngineMethods extends Mortal {
   exportBegin(name: string): Promise<{ id: number; sizeBytes: number }>;
   exportRead(id: number, maxBytes: number): Uint8Array | undefined;
   exportClose(id: number): void;
-  metrics(): Metrics;
+  metrics(): Operations;
   /** Closes all that is open. Nothing may follow. */
   close(): Promise<void>;
 }

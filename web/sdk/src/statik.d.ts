@@ -3,7 +3,9 @@
  * lies beside the bundles and is never bundled itself. wasm-bindgen writes options and results as `any`; here they have
  * their shapes. Every method that fails throws an `ErrorShape`. No code lives here.
  */
-import type { ColumnInfo, DatabaseInfo, Metrics, RunResult, SqlParams, SqlValue, Storage } from './types.js';
+import type {
+  ColumnInfo, DatabaseInfo, Damage, Health, Operations, RunResult, SlowQuery, SqlParams, SqlValue, Storage, Synchronous, VacuumResult,
+} from './types.js';
 
 export default function init(options: { module_or_path: WebAssembly.Module }): Promise<unknown>;
 
@@ -15,15 +17,58 @@ export interface StoreConfig {
   sanityCheck: boolean;
   opfs: boolean;
   fallback?: 'memory' | undefined;
+  /** What to do with a log that is damaged: without it, serve what lies before the damage, read-only. */
+  recover?: 'truncate' | 'refuse' | undefined;
+}
+
+/** What a store tells of itself; see `Usage` in crates/bridge/src/pages.rs. Commits are numbered from 1. */
+export interface Usage {
+  /** Bytes of commits that were not yet copied to their files. */
+  logBytes: number;
+  newest: number;
+  durable: number;
+  checkpointed: number;
+  /** Since the store was opened, as are flushes, hits and misses. */
+  commits: number;
+  flushes: number;
+  /** Missing where nobody holds a view. */
+  oldestView?: number;
+  /** Pages found in the shared cache, by all clients together; 0 in direct mode, which has none. */
+  cacheHits: number;
+  /** Pages that had to be asked for. */
+  cacheMisses: number;
+}
+
+/** What one connection did so far. */
+export interface Timings {
+  /** Statements that were run, to their end or not. */
+  count: number;
+  totalMs: number;
+  maxMs: number;
+  /**
+   * Statements by duration, from the first step to the reset, without what the caller did in between. Bucket `i` counts
+   * those that took from 2^(i/4) to less than 2^((i+1)/4) microseconds (bucket 0: all that took less); zeros at the end
+   * may be missing.
+   */
+  buckets: number[];
+  /** Of SQLite's own cache. */
+  cacheHits: number;
+  cacheMisses: number;
 }
 
 /** Owns the files of a store and answers its clients' rings. The caller holds the store's Web Lock. */
 export class IoServer {
   private constructor();
-  static open(options: StoreConfig & { doorbell: SharedArrayBuffer }): Promise<IoServer>;
+  /** The size of a board whose cache has about `cacheBytes`. */
+  static boardBytes(cacheBytes: number): number;
+  /** `board`: zeros, of the size that `boardBytes` told. */
+  static open(options: StoreConfig & { doorbell: SharedArrayBuffer; board?: SharedArrayBuffer }): Promise<IoServer>;
   readonly storage: Storage;
   /** Why memory, if it is. */
   readonly reason: string | undefined;
+  /** What was found damaged when the store was opened. */
+  readonly damage: Damage | undefined;
+  /** Ids are small: callers use the smallest free one from 1 on, and one again only after `removeClient`. */
   addClient(id: number, ring: SharedArrayBuffer): void;
   /** The client's worker is gone: release its locks and files. */
   removeClient(id: number): void;
@@ -31,17 +76,30 @@ export class IoServer {
   serve(): Promise<void>;
   /** Answers what is queued, flushes, closes every handle. */
   stop(): void;
-  metrics(): Metrics;
+  metrics(): Operations;
+  usage(): Usage;
+  /** Makes every commit acknowledged so far durable. */
+  durable(): void;
 }
 
 /** SQLite over a ring (`bridge`) or over handles of its own (`direct`). */
 export class Engine {
   private constructor();
-  static bridge(options: { ring: SharedArrayBuffer; doorbell: SharedArrayBuffer; deadlineMs: number; verbosity: number }): Engine;
+  /** `client`: the id under which the I/O server knows this client already. */
+  static bridge(options: {
+    ring: SharedArrayBuffer;
+    doorbell: SharedArrayBuffer;
+    board?: SharedArrayBuffer;
+    client?: number;
+    deadlineMs: number;
+    verbosity: number;
+  }): Engine;
   static direct(options: StoreConfig): Promise<Engine>;
   /** Bridge: always 'opfs'; the I/O server knows better. */
   readonly storage: Storage;
   readonly reason: string | undefined;
+  /** Direct only, as IoServer's. */
+  readonly damage: Damage | undefined;
   /** Called from inside running statements, at most every ~20 ms; true stops the statement with code 'Aborted'. */
   setInterrupt(poll: () => boolean): void;
   /** Direct: opens the handles that these databases need; `create` (default true) makes missing ones. Bridge: nothing to do. */
@@ -55,6 +113,9 @@ export class Engine {
     busyTimeoutMs?: number | undefined;
     cacheKib?: number | undefined;
     foreignKeys?: boolean | undefined;
+    synchronous?: Synchronous | undefined;
+    /** Statements that take longer are kept for `takeSlowQueries`. Without it none are. */
+    slowQueryMs?: number | undefined;
   }): Connection;
   list(): Promise<DatabaseInfo[]>;
   exists(name: string): Promise<boolean>;
@@ -69,7 +130,15 @@ export class Engine {
   importBegin(name: string): Promise<Import>;
   exportBegin(name: string): Promise<Export>;
   /** Direct: the storage's counters. Bridge: this client's waits. */
-  metrics(): Metrics;
+  metrics(): Operations;
+  usage(): Usage;
+  /** Returns when every commit acknowledged so far is durable. */
+  durable(): void;
+  /**
+   * Direct: does what is due (a flush, a slice of a checkpoint) and tells in how many milliseconds to call again; undefined
+   * if nothing will be before the next commit. Bridge: the I/O server does that by itself; always undefined.
+   */
+  tend(): number | undefined;
   /** Direct: flush and close all handles. All connections must be closed before. */
   close(): void;
 }
@@ -85,8 +154,19 @@ export class Import {
 export class Export {
   private constructor();
   readonly sizeBytes: number;
-  /** undefined at the end. Holds a read lock on the database until close(). */
+  /** undefined at the end. Holds its snapshot of the database until close(), or until it is too old: `Conflict`. */
   read(maxBytes: number): Uint8Array | undefined;
+  close(): void;
+}
+
+/** A copy of a database into another, as of one moment, that is visible when it is complete. */
+export class Backup {
+  private constructor();
+  readonly totalBytes: number;
+  readonly doneBytes: number;
+  /** Copies up to so many pages; true once all is copied, and committed. */
+  step(pages: number): boolean;
+  /** Ends it. Before the end, `to` is as it was (an empty file, if it was not there). Idempotent. */
   close(): void;
 }
 
@@ -96,6 +176,16 @@ export class Connection {
   /** Exactly one statement; Invalid if there are none or more. */
   prepare(sql: string): Stmt;
   readonly inTransaction: boolean;
+  /** Quick: what can be told without reading everything. Full: SQLite's integrity_check and foreign_key_check. */
+  health(full: boolean): Health;
+  /** Direct: `to` must be prepared. Whatever `to` holds is replaced. */
+  backup(to: string): Backup;
+  vacuum(): VacuumResult;
+  /** Copies all commits to their files. `Busy` while older views are held. */
+  checkpoint(): void;
+  timings(): Timings;
+  /** Those since the last call, the oldest first; if nobody asks, only the latest few are kept. */
+  takeSlowQueries(): SlowQuery[];
   /** Finalizes what is still open. Idempotent. */
   close(): void;
 }

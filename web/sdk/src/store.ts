@@ -13,14 +13,14 @@ import { newDoorbell, Ring } from './ring.js';
 import { invoke, serve } from './rpc.js';
 import { RingFuse, UrlFuse, type Fuse } from './session.js';
 import type { Engine, Engines } from './sqlite.js';
-import type { Metrics } from './types.js';
+import type { Operations } from './types.js';
 import { compile, wasmUrl } from './compile.js';
 import { startEngine, startIo, type Thread } from './workers.js';
 
 /** What the two modes have in common. */
 export interface Store extends Engines {
   readonly found: StorageFound;
-  metrics(): Promise<Metrics>;
+  metrics(): Promise<Operations>;
   /** Bridge mode only. */
   port(): MessagePort;
   /** Ends all threads. Databases are closed before. */
@@ -98,7 +98,7 @@ export class BridgeStore implements Store {
     else this.#dismiss(engine).catch(() => {});
   }
 
-  metrics(): Promise<Metrics> {
+  metrics(): Promise<Operations> {
     return this.#io.remote.call('metrics');
   }
 
@@ -252,7 +252,7 @@ export class DirectStore implements Store {
 
   give(): void {}
 
-  metrics(): Promise<Metrics> {
+  metrics(): Promise<Operations> {
     return this.#engine.remote.call('metrics');
   }
 

@@ -24,7 +24,7 @@ import { LocalDatabase } from './sync-database.js';
 import { Engine, enter, enterAsync, instantiate } from './wasm.js';
 import { startIo } from './workers.js';
 import type {
-  DatabaseInfo, DatabaseOptions, Metrics, Mode, OpenOptions, Storage, SyncDatabase, SyncOpenOptions, SyncSqlite, SyncStatik,
+  DatabaseInfo, DatabaseOptions, Operations, Mode, OpenOptions, Storage, SyncDatabase, SyncOpenOptions, SyncSqlite, SyncStatik,
 } from './types.js';
 
 export { StatikError };
@@ -168,7 +168,7 @@ class LocalStatik implements SyncStatik {
     this.#joined = joined;
   }
 
-  metrics(): Metrics {
+  metrics(): Operations {
     if (this.#closing) throw failure('Closed', `store "${this.name}" is closed`);
     return enter(() => this.#joined.engine.metrics());
   }

@@ -54,6 +54,16 @@ export interface OpenOptions {
   mode?: Mode;
   /** False: behave as if the browser had no OPFS. */
   opfs?: boolean;
+  /** What to do when the log was damaged (not by a crash: that it survives). Without it the store is read-only, as of before the damage. */
+  recover?: 'truncate' | 'refuse';
+  /** Bytes of the page cache that the engines share. Bridge mode only. Default 64 MiB. */
+  cacheBytes?: number;
+  /** Statements that take longer than this many milliseconds are told as events, with their plan. Default: none are. */
+  slowQueryMs?: number;
+  /** Called with the store's metrics every `metricsIntervalMs`. */
+  onMetrics?: (metrics: Metrics) => void;
+  /** Default 10000. */
+  metricsIntervalMs?: number;
   /** Where the package's worker scripts lie, if not beside the module. Must be of this origin. */
   workersUrl?: string | URL;
   /** Where the `.wasm` lies, if not beside the module. */
@@ -73,7 +83,27 @@ export type StatikEvent =
   /** SharedArrayBuffer is missing (the page is not cross-origin isolated): direct mode. */
   | { type: 'mode'; mode: Mode; reason: string }
   /** A worker died. Calls in flight have failed with `Closed`. */
-  | { type: 'died'; worker: 'io' | 'engine'; reason: string };
+  | { type: 'died'; worker: 'io' | 'engine'; reason: string }
+  /** The log was damaged. Without option `recover` the store is read-only; with 'truncate', what came later is set aside. */
+  | ({ type: 'damaged' } & Damage)
+  /** A statement took longer than `slowQueryMs`. */
+  | ({ type: 'slowQuery'; database: string } & SlowQuery);
+
+/** Where the log is not what was written, though it was durable. */
+export interface Damage {
+  /** The log's file, relative to the store. */
+  file: string;
+  offset: number;
+  /** The last commit before it. */
+  sequence: number;
+  reason: string;
+}
+
+export interface SlowQuery {
+  sql: string;
+  ms: number;
+  plan: PlanRow[];
+}
 
 export interface Status {
   mode: Mode;
@@ -93,8 +123,106 @@ export interface OperationMetrics {
   totalMs: number;
   maxMs: number;
 }
-/** Keyed by operation: open, read, write, flush, setLen, len, lock, unlock, remove, rename, list … */
-export type Metrics = Record<string, OperationMetrics>;
+/** Keyed by operation: open, read, write, flush, remove, rename, list, begin, commit … */
+export type Operations = Record<string, OperationMetrics>;
+
+/** What a store did since it was opened, and how it is now. */
+export interface Metrics {
+  operations: Operations;
+  log: LogMetrics;
+  /** The page cache that engines share (bridge mode). */
+  cache: CacheMetrics;
+  /** One for each database that is open with a pool. */
+  pools: PoolMetrics[];
+}
+
+/** Commits are numbered from 1. */
+export interface LogMetrics {
+  /** What waits to be copied to the database files. */
+  bytes: number;
+  newest: number;
+  durable: number;
+  checkpointed: number;
+  commits: number;
+  flushes: number;
+  /** Missing before the first flush. */
+  commitsPerFlush?: number;
+}
+
+export interface CacheMetrics {
+  hits: number;
+  misses: number;
+  /** From 0 to 1; missing before the first read. */
+  hitRate?: number;
+}
+
+export interface PoolMetrics {
+  database: string;
+  /** Connections, each in an engine worker of its own. */
+  size: number;
+  busy: number;
+  /** Calls that wait for a connection now, and how many ever did. */
+  waiting: number;
+  waited: number;
+  maxWaitMs: number;
+  timeouts: number;
+  /** Engines that were started, let go because they were idle, and replaced because they died. */
+  started: number;
+  released: number;
+  died: number;
+}
+
+/** What a database's connections did since it was opened. */
+export interface DatabaseMetrics {
+  queries: QueryMetrics;
+  /** SQLite's own caches. */
+  cache: CacheMetrics;
+  /** The latest, if `slowQueryMs` is set. */
+  slowQueries: SlowQuery[];
+  pool?: PoolMetrics;
+}
+
+/** Time in SQLite, waiting for locks and storage included, in milliseconds; percentiles to about 20 %. */
+export interface QueryMetrics {
+  count: number;
+  totalMs: number;
+  maxMs: number;
+  p50Ms: number;
+  p95Ms: number;
+  p99Ms: number;
+}
+
+export interface Health {
+  /** Nothing was found: `integrity` and `foreignKeys` are empty. */
+  ok: boolean;
+  full: boolean;
+  /** What SQLite's quick_check, or integrity_check if full, found: at most 100 lines. */
+  integrity: string[];
+  /** At most 100. Looked for only if full. */
+  foreignKeys: ForeignKeyViolation[];
+  sizeBytes: number;
+  /** In pages that hold nothing; `vacuum()` gives them back. */
+  freeBytes: number;
+  /** `freeBytes` in proportion to `sizeBytes`, from 0 to 1. */
+  fragmentation: number;
+  log: { bytes: number; newest: number; durable: number; checkpointed: number };
+}
+
+export interface ForeignKeyViolation {
+  table: string;
+  /** null in a table without row ids. */
+  rowid: number | bigint | null;
+  /** The table that lacks the row. */
+  parent: string;
+}
+
+export interface VacuumResult {
+  beforeBytes: number;
+  afterBytes: number;
+}
+
+/** As SQLite's pragma: when a commit returns. */
+export type Synchronous = 'off' | 'normal' | 'full';
 
 export interface DatabaseOptions {
   /** Fail with `NotFound` instead of creating. Default false. */
@@ -218,7 +346,7 @@ export interface Statik extends AsyncDisposable {
   readonly sqlite: Sqlite;
   status(): Promise<Status>;
   /** Per-operation counts and timings of the storage. */
-  metrics(): Promise<Metrics>;
+  metrics(): Promise<Operations>;
   /** Ask the browser not to evict this origin. */
   persist(): Promise<boolean>;
   /** A port that a worker of this page hands to `open({ port })` of `statik-storage/sync`. Bridge mode only. */
@@ -278,6 +406,6 @@ export interface SyncStatik extends AsyncDisposable {
   readonly mode: Mode;
   readonly storage: Storage;
   readonly sqlite: SyncSqlite;
-  metrics(): Metrics;
+  metrics(): Operations;
   close(): Promise<void>;
 }
