@@ -1,0 +1,19 @@
+//! Durability: what was acknowledged is there after a crash, whole, in order, and nothing else is.
+//!
+//! [`log`] writes records to a file and reads them back, and tells a crash from damage. What stands on it decides what a
+//! record means.
+//!
+//! Invariants:
+//! - All bytes read back are hostile until their checksum is right: nothing here panics, hangs, or allocates by a length
+//!   that they merely claim.
+//! - What recovery gives is always a prefix of what was committed, with all that was durable.
+//!
+//! This crate knows no SQL, no JavaScript, no threads and no clock.
+
+pub mod log;
+mod options;
+
+pub use options::{Damage, Options, Recover};
+
+#[cfg(feature = "planted")]
+pub use options::Planted;
