@@ -36,6 +36,9 @@ pub trait Cells {
     /// Adds to a word, wrapping, and returns what it held before.
     fn fetch_add(&self, word: usize, value: i32) -> i32;
 
+    /// Sets a word to `new` if it holds `expected`. What it held: `Ok` if it was set, else `Err`.
+    fn compare_exchange(&self, word: usize, expected: i32, new: i32) -> Result<i32, i32>;
+
     /// Copies the bytes at `offset` into `buf`.
     fn read(&self, offset: usize, buf: &mut [u8]);
 

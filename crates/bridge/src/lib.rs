@@ -34,6 +34,7 @@ mod server;
 mod session;
 mod wire;
 
+pub mod board;
 pub mod locks;
 pub mod metrics;
 #[cfg(not(target_arch = "wasm32"))]

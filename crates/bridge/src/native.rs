@@ -71,6 +71,10 @@ impl Cells for SharedCells {
         self.region.words[word].fetch_add(value, SeqCst)
     }
 
+    fn compare_exchange(&self, word: usize, expected: i32, new: i32) -> Result<i32, i32> {
+        self.region.words[word].compare_exchange(expected, new, SeqCst, SeqCst)
+    }
+
     fn read(&self, offset: usize, buf: &mut [u8]) {
         self.touch(offset, buf.len(), |word, skip, range| {
             let bytes = word.load(Relaxed).to_le_bytes();

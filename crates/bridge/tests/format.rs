@@ -1,20 +1,30 @@
-//! The ring's bytes are those of `docs/ring-format.md`: a sample, kept from version 1, is what today's client writes and
-//! what today's server reads. `ring-v1.hex` holds the header and the requests; every line is 8 words.
+//! The bytes of ring and board are those of `docs/ring-format.md` and `docs/board-format.md`: samples, kept from version 1,
+//! are what today's code writes and what it reads. `ring-v1.hex` holds the header and the requests; every line is 8 words.
+//! `board-v1.hex` holds those lines of a board that are not all zeros, each after its offset.
 
+use statik_bridge::board::{self, Guest, Owner};
 use statik_bridge::metrics::Op;
 use statik_bridge::native::{SharedCells, clock};
+use statik_bridge::pages::{PAGE_BYTES, Version, View};
 use statik_bridge::ring::{Caller, Deadline, Request};
 use statik_bridge::{Cells, DiskHost, Server};
 use statik_disk::{Disk, MemDisk, Open};
 use std::time::Duration;
 
 const SAMPLE: &str = include_str!("ring-v1.hex");
+const BOARD: &str = include_str!("board-v1.hex");
 const RING_BYTES: usize = 33 * 1024;
 
-fn sample() -> Vec<u8> {
-    let digits: Vec<u8> = SAMPLE.bytes().filter(u8::is_ascii_hexdigit).collect();
+fn unhex(text: &str) -> Vec<u8> {
+    let digits: Vec<u8> = text.bytes().filter(u8::is_ascii_hexdigit).collect();
     let byte = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).expect("ASCII"), 16).expect("two digits");
     digits.chunks(2).map(byte).collect()
+}
+
+/// A line of words.
+fn hex(line: &[u8]) -> String {
+    let words = line.chunks(4).map(|word| word.iter().map(|byte| format!("{byte:02x}")).collect());
+    words.collect::<Vec<String>>().join(" ") + "\n"
 }
 
 #[test]
@@ -27,17 +37,15 @@ fn the_client_writes_the_sample() {
     for (request, payload) in [(open, &b"notes/today"[..]), (write, b"milk"), (len, b"")] {
         caller.post(&request, payload, &Deadline::after(Duration::from_secs(1), clock)).unwrap();
     }
-    let mut bytes = vec![0; sample().len()];
+    let mut bytes = vec![0; unhex(SAMPLE).len()];
     ring.read(0, &mut bytes);
-    let lines: Vec<_> = bytes.chunks(4).map(|word| word.iter().map(|byte| format!("{byte:02x}")).collect()).collect();
-    let text: Vec<_> = lines.chunks(8).map(|line: &[String]| line.join(" ") + "\n").collect();
-    assert_eq!(text.concat(), SAMPLE);
+    assert_eq!(bytes.chunks(32).map(hex).collect::<String>(), SAMPLE);
 }
 
 #[test]
 fn the_server_reads_the_sample() {
     let ring = SharedCells::new(RING_BYTES);
-    ring.write(0, &sample());
+    ring.write(0, &unhex(SAMPLE));
     let server = Server::new(DiskHost(MemDisk::new()), clock);
     server.add_client(1, ring.clone()).unwrap();
     while server.work() {}
@@ -46,4 +54,57 @@ fn the_server_reads_the_sample() {
     let mut bytes = [0; 7];
     server.host().0.open("notes/today", Open::Existing).unwrap().read_at(0, &mut bytes).unwrap();
     assert_eq!(&bytes, b"\0\0\0milk");
+}
+
+/// A file that two commits changed, one client's view of the first, another's write lock that a third one waits for.
+#[test]
+fn the_server_writes_the_sample_of_a_board() {
+    let cells = SharedCells::new(board::bytes(16));
+    let mut owner = Owner::new(Box::new(cells.clone()), 0x1_0000_0006).unwrap();
+    (0..3).for_each(|id| owner.add_client(id));
+    let file = owner.open_file(View { seq: 5, len: 8192 }).unwrap();
+    owner.fill(file, 1, Version { from: 0, until: None }, &page(b"milk"));
+    let old = Guest::new(Box::new(cells.clone()), 1).unwrap();
+    old.view(file).unwrap();
+    owner.fill(file, 1, Version { from: 0x1_0000_0007, until: None }, &page(b"oats"));
+    owner.fill(file, 2, Version { from: 0x1_0000_0007, until: None }, &page(b"eggs"));
+    owner.set_file(file, View { seq: 0x1_0000_0007, len: 12288 });
+    assert!(Guest::new(Box::new(cells.clone()), 0).unwrap().try_lock(file));
+    assert_eq!(owner.queue(file), Some(0));
+    owner.raise_horizon(0x1_0000_0008);
+    let mut bytes = vec![0; cells.len()];
+    cells.read(0, &mut bytes);
+    let lines = bytes.chunks(32).enumerate().filter(|(_, line)| line.iter().any(|byte| *byte != 0));
+    let text = lines.map(|(number, line)| format!("{:08x} {}", number * 32, hex(line))).collect::<String>();
+    assert_eq!(text, BOARD);
+}
+
+#[test]
+fn the_client_reads_the_sample_of_a_board() {
+    let cells = SharedCells::new(board::bytes(16));
+    for line in BOARD.lines() {
+        let (offset, bytes) = line.split_at(8);
+        cells.write(usize::from_str_radix(offset, 16).unwrap(), &unhex(bytes));
+    }
+    let guest = Guest::new(Box::new(cells.clone()), 2).unwrap();
+    let view = guest.view(0).unwrap();
+    assert_eq!(view, View { seq: 0x1_0000_0008, len: 12288 });
+    assert_eq!(cells.load((64 + 2 * 64) / 4), 17, "the pin");
+    assert!(guest.is_newest(0, View { seq: 0x1_0000_0007, len: 0 }).unwrap());
+    assert!(!guest.is_newest(0, View { seq: 0x1_0000_0006, len: 0 }).unwrap());
+    assert!(!guest.try_lock(0), "another client has it");
+    let read = |number, seq| {
+        let mut bytes = [0; PAGE_BYTES];
+        guest.read(0, number, seq, 0, &mut bytes).then(|| bytes.to_vec())
+    };
+    assert_eq!(read(1, view.seq), Some(page(b"oats")));
+    assert_eq!(read(1, 0x1_0000_0006), Some(page(b"milk")));
+    assert_eq!(read(2, view.seq), Some(page(b"eggs")));
+    assert_eq!(read(2, 0x1_0000_0006), None);
+}
+
+fn page(text: &[u8]) -> Vec<u8> {
+    let mut page = text.to_vec();
+    page.resize(PAGE_BYTES, 0);
+    page
 }

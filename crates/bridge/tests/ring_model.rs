@@ -78,6 +78,10 @@ impl Cells for Memory {
         self.words[word].fetch_add(value, self.order())
     }
 
+    fn compare_exchange(&self, word: usize, expected: i32, new: i32) -> Result<i32, i32> {
+        self.words[word].compare_exchange(expected, new, self.order(), Ordering::Relaxed)
+    }
+
     fn read(&self, offset: usize, buf: &mut [u8]) {
         for (chunk, word) in buf.chunks_exact_mut(4).zip(offset / 4 - HEADER_WORDS..) {
             chunk.copy_from_slice(&self.bytes[word].load(Ordering::Relaxed).to_le_bytes());

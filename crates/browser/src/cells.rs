@@ -17,6 +17,8 @@ extern "C" {
     fn store(words: &Int32Array, index: usize, value: i32) -> i32;
     #[wasm_bindgen(js_namespace = Atomics)]
     fn add(words: &Int32Array, index: usize, value: i32) -> i32;
+    #[wasm_bindgen(js_namespace = Atomics, js_name = compareExchange)]
+    fn compare_exchange(words: &Int32Array, index: usize, expected: i32, new: i32) -> i32;
     #[wasm_bindgen(js_namespace = Atomics)]
     fn notify(words: &Int32Array, index: usize) -> u32;
     #[wasm_bindgen(js_namespace = Atomics)]
@@ -69,6 +71,11 @@ impl Cells for SharedCells {
 
     fn fetch_add(&self, word: usize, value: i32) -> i32 {
         add(&self.words, word, value)
+    }
+
+    fn compare_exchange(&self, word: usize, expected: i32, new: i32) -> Result<i32, i32> {
+        let old = compare_exchange(&self.words, word, expected, new);
+        if old == expected { Ok(old) } else { Err(old) }
     }
 
     fn read(&self, offset: usize, buf: &mut [u8]) {
