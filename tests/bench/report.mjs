@@ -1,9 +1,11 @@
 /**
  * From the rounds' raw results to medians, ratios and tables. Pure: no clock, no files, no browser.
  */
+import { judge } from './targets.mjs';
+import { scenes as sceneList } from './web/scenes.js';
 
 /**
- * @typedef {object} Run One engine, all workloads, once.
+ * @typedef {object} Run One engine, all workloads or one scene, once.
  * @property {string} [unavailable] why the engine could not be opened in this browser
  * @property {string} [failed] how it broke or what was wrong with its answer, in which `workload`
  * @property {string} [workload]
@@ -11,8 +13,20 @@
  * @property {string[]} [notes]
  * @property {Record<string, unknown>} [pragmas]
  * @property {Record<string, number>} [ms]
+ * @property {Record<string, number>} [numbers] a scene's
  * @property {number} [openMs]
  * @property {number} [reopenMs]
+ * @property {number} tookMs
+ *
+ * @typedef {Record<string, { set: Run[], scenes: Record<string, Run[]> }>} Runs by engine
+ *
+ * @typedef {object} Report
+ * @property {string} browser
+ * @property {number} rounds
+ * @property {{ name: string, title: string, aside: boolean }[]} workloads
+ * @property {{ name: string, title: string, unit: string }[]} scenes
+ * @property {string} baseline
+ * @property {{ name: string, title: string, durability: string, shared: boolean, summary: ReturnType<typeof summarize> }[]} engines
  */
 
 /** @param {number[]} values */
@@ -22,36 +36,42 @@ export function median(values) {
   return sorted.length % 2 === 1 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2;
 }
 
+/** The median of each number that any of the records has. @param {Record<string, number>[]} records */
+function medians(records) {
+  const names = new Set(records.flatMap((record) => Object.keys(record)));
+  return Object.fromEntries([...names].map((name) => [name, median(records.map((record) => record[name]).filter((value) => value !== undefined))]));
+}
+
+const brokenIn = (runs) => runs.find((run) => run.unavailable ?? run.failed);
+
 /**
- * The median of each workload over the rounds. An engine that failed in any round has a `problem` and no total: what
- * it did before is shown, but cannot be compared as a whole.
- * @param {Run[]} runs
- * @param {string[]} workloads
+ * The median of each workload over the rounds, and of each number of a scene. An engine that failed in any round has
+ * `problems`: a set without a total, since what it did before cannot be compared as a whole, or a scene without numbers.
+ * @param {{ set: Run[], scenes: Record<string, Run[]> }} runs
+ * @param {{ name: string, aside?: boolean }[]} workloads
  */
-export function summarize(runs, workloads) {
-  const broken = runs.find((run) => run.unavailable ?? run.failed);
-  const complete = runs.filter((run) => !run.unavailable && !run.failed);
-  /** @type {Record<string, number>} */
-  const ms = {};
-  for (const workload of workloads) {
-    const values = runs.map((run) => run.ms?.[workload]).filter((value) => value !== undefined);
-    if (values.length > 0) ms[workload] = median(values);
-  }
+export function summarize({ set, scenes }, workloads) {
+  const broken = brokenIn(set);
+  const complete = set.filter((run) => !run.unavailable && !run.failed);
+  const ms = medians(set.map((run) => run.ms ?? {}));
   const over = (field) => {
     const values = complete.map((run) => run[field]).filter((value) => value !== undefined);
     return values.length > 0 ? median(values) : undefined;
   };
-  const { version, notes = [], pragmas = {} } = runs.find((run) => run.version) ?? {};
+  const problems = [broken, ...Object.values(scenes).map(brokenIn)].filter(Boolean);
+  const { version, notes = [], pragmas = {} } = set.find((run) => run.version) ?? {};
+  const counted = workloads.filter(({ aside }) => !aside);
   return {
-    rounds: runs.length,
+    rounds: Math.min(...[set, ...Object.values(scenes)].filter(({ length }) => length > 0).map(({ length }) => length)),
     version,
     notes,
     pragmas,
     ms,
-    totalMs: broken ? undefined : workloads.reduce((sum, workload) => sum + ms[workload], 0),
+    totalMs: broken || complete.length === 0 ? undefined : counted.reduce((sum, { name }) => sum + ms[name], 0),
     openMs: over('openMs'),
     reopenMs: over('reopenMs'),
-    problem: broken && (broken.unavailable ?? `${broken.workload}: ${broken.failed}`),
+    scenes: Object.fromEntries(Object.entries(scenes).filter(([, all]) => !brokenIn(all)).map(([name, all]) => [name, medians(all.map(({ numbers = {} }) => numbers))])),
+    problems: problems.map(({ unavailable, workload, failed }) => unavailable ?? `${workload}: ${failed}`),
   };
 }
 
@@ -63,49 +83,98 @@ function table(header, rows) {
   return [line(header), rule, ...rows.map(line)].join('\n');
 }
 
-const milliseconds = (value) => (value === undefined ? '–' : value.toFixed(value < 10 ? 1 : 0));
+const shortly = (value) => (value === undefined ? '–' : value >= 10_000 ? Math.round(value).toLocaleString('en') : value.toFixed(value < 10 ? 1 : 0));
 const ratio = (value, base) => (value === undefined || base === undefined ? '–' : (value / base).toFixed(2));
 
-/**
- * @param {{ browser: string, rounds: number, workloads: { name: string, title: string }[], baseline: string,
- *   engines: { name: string, title: string, durability: string, summary: ReturnType<typeof summarize> }[] }} report
- */
-export function render({ browser, rounds, workloads, baseline, engines }) {
-  const names = workloads.map((workload) => workload.name);
+/** Milliseconds of each workload, by engine. @param {Report} report */
+function timesTable({ workloads, engines }) {
+  const shown = engines.filter((engine) => Object.keys(engine.summary.ms).length > 0);
+  const names = workloads.map(({ name }) => name);
+  const rows = shown.map(({ title, summary }) => [
+    title, shortly(summary.totalMs), ...names.map((name) => shortly(summary.ms[name])), shortly(summary.openMs), shortly(summary.reopenMs),
+  ]);
+  const header = workloads.map(({ name, aside }) => (aside ? `(${name})` : name));
+  return table(['', 'total', ...header, '(open)', '(reopen)'], rows);
+}
+
+/** @param {Report} report */
+function ratiosTable({ workloads, baseline, engines }) {
   const base = engines.find((engine) => engine.name === baseline);
   const shown = engines.filter((engine) => Object.keys(engine.summary.ms).length > 0);
-  const times = shown.map(({ title, summary }) => [
-    title,
-    milliseconds(summary.totalMs),
-    ...names.map((name) => milliseconds(summary.ms[name])),
-    milliseconds(summary.openMs),
-    milliseconds(summary.reopenMs),
+  const rows = shown.map(({ title, summary }) => [
+    title, ratio(summary.totalMs, base?.summary.totalMs), ...workloads.map(({ name }) => ratio(summary.ms[name], base?.summary.ms[name])),
   ]);
-  const ratios = shown.map(({ title, summary }) => [
-    title,
-    ratio(summary.totalMs, base?.summary.totalMs),
-    ...names.map((name) => ratio(summary.ms[name], base?.summary.ms[name])),
-  ]);
-  const settings = shown.map(({ title, durability, summary: { version, pragmas } }) => [
+  return table(['', 'total', ...workloads.map(({ name }) => name)], rows);
+}
+
+/** @param {Report} report */
+function scenesTable({ scenes, engines }) {
+  const shown = engines.filter(({ summary }) => Object.keys(summary.scenes).length > 0);
+  const cell = (name, numbers) => shortly(numbers && sceneList[name].value(numbers));
+  const rows = shown.map(({ title, summary }) => [title, ...scenes.map(({ name }) => cell(name, summary.scenes[name]))]);
+  return table(['', ...scenes.map(({ name, unit }) => `${name}, ${unit}`)], rows);
+}
+
+/** @param {Report} report */
+function targetsTable(report) {
+  return table(['target', 'measured', 'asked', ''], judge(report).map(({ what, measured, asked, met }) => [what, measured, asked, met ? 'met' : 'missed']));
+}
+
+/** @param {Report} report */
+function settingsTable({ engines }) {
+  const shown = engines.filter((engine) => Object.keys(engine.summary.ms).length > 0);
+  const rows = shown.map(({ title, durability, summary: { version, pragmas } }) => [
     title,
     String(version),
     ...['journal_mode', 'synchronous', 'page_size', 'cache_size', 'locking_mode'].map((name) => String(pragmas[name])),
     durability,
   ]);
-  const remarks = engines.flatMap(({ title, summary }) => [
-    ...(summary.problem ? [`- ${title}: FAILED, so no total: ${summary.problem}`] : []),
-    ...(summary.rounds < rounds ? [`- ${title}: ${summary.rounds} round only, because it took so long`] : []),
+  return table(['', 'SQLite', 'journal', 'synchronous', 'page', 'cache', 'locking', 'a commit is'], rows);
+}
+
+/** @param {Report} report */
+function remarks({ rounds, engines }) {
+  return engines.flatMap(({ title, summary }) => [
+    ...summary.problems.map((problem) => `- ${title}: FAILED, so no number: ${problem}`),
+    ...(summary.rounds < rounds ? [`- ${title}: ${summary.rounds} round only where it took so long`] : []),
     ...summary.notes.map((note) => `- ${title}: ${note}`),
   ]);
+}
+
+const heading = ({ browser, rounds }) => `${browser}, median of ${rounds} round${rounds === 1 ? '' : 's'}`;
+const legend = (list) => list.map(({ name, title }) => `- ${name}: ${title}`).join('\n');
+
+/** What README.md has of it. @param {Report} report */
+export function brief(report) {
   return [
-    `## ${browser}, median of ${rounds} round${rounds === 1 ? '' : 's'}`,
-    'Milliseconds. The total is the sum of the workloads; opening and reopening are shown beside it.',
-    table(['', 'total', ...names, '(open)', '(reopen)'], times),
-    `Ratio to ${base?.title ?? baseline}: above 1 is slower than it.`,
-    table(['', 'total', ...names], ratios),
-    'Settings, as each engine has them by default (a negative cache_size is in KiB), and what a commit means:',
-    table(['', 'SQLite', 'journal', 'synchronous', 'page', 'cache', 'locking', 'a commit is'], settings),
-    ...(remarks.length > 0 ? [remarks.join('\n')] : []),
-    workloads.map(({ name, title }) => `- ${name}: ${title}`).join('\n'),
+    `### ${heading(report)}`,
+    targetsTable(report),
+    'Milliseconds; columns in brackets are not in the total.',
+    timesTable(report),
+    scenesTable(report),
+    ...remarks(report),
   ].join('\n\n');
+}
+
+/** Everything. @param {Report} report */
+export function render(report) {
+  const { baseline, engines, workloads, scenes } = report;
+  const base = engines.find((engine) => engine.name === baseline);
+  const sections = [`## ${heading(report)}`];
+  if (workloads.length > 0) {
+    sections.push(
+      'Milliseconds. The total is the sum of the workloads; what is in brackets is shown beside it.',
+      timesTable(report),
+      `Ratio to ${base?.title ?? baseline}: above 1 is slower than it.`,
+      ratiosTable(report),
+      'Settings, as each engine has them by default (a negative cache_size is in KiB), and what a commit means:',
+      settingsTable(report),
+      legend(workloads),
+    );
+  }
+  if (scenes.length > 0) sections.push('Several workers, and a worker that has just started:', scenesTable(report), legend(scenes));
+  const notes = remarks(report);
+  if (notes.length > 0) sections.push(notes.join('\n'));
+  sections.push('Targets, as far as this run has what they compare:', targetsTable(report));
+  return sections.join('\n\n');
 }

@@ -1,17 +1,19 @@
 /**
  * The benchmark: the same SQL in one browser run against Statik, its peers, and memory.
  *
- *   npm run bench -- [--browser chrome|firefox] [--rounds N] [--only engine,…] [--workload name,…]
- *     [--cache-kib N] [--page-size N]
+ *   npm run bench -- [--browser chrome|firefox] [--rounds N] [--only engine,…] [--workload name,…] [--scene name,…]
+ *     [--cache-kib N] [--page-size N] [--readme]
  *
  * Without --browser it runs in both. Each round runs every engine once, in an order that moves on by one each round, so
- * that a slow minute of the machine does not hit one engine alone. Every engine has its own default settings, which the
- * report prints; --cache-kib and --page-size give all of them the same. Prints tables, and writes everything, raw rounds
- * included, to tests/bench/results/<date>.json. Fails if Statik failed or gave a wrong answer; a peer's failure is
- * reported in its row.
+ * that a slow minute of the machine does not hit one engine alone. `--workload` or `--scene` alone leaves the other kind
+ * out; `none` leaves its kind out. Every engine has its own default settings, which the report prints; --cache-kib and
+ * --page-size give all of them the same in the workloads. Prints tables, with the targets and whether they are met, and
+ * writes everything, raw rounds included, to tests/bench/results/<date>.json; --readme puts the tables between the marks
+ * in README.md. Fails if Statik failed or gave a wrong answer; a peer's failure is reported in its row, and a target
+ * missed is for a person to judge.
  */
 import { once } from 'node:events';
-import { mkdir, writeFile } from 'node:fs/promises';
+import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { cpus } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -19,8 +21,9 @@ import { parseArgs } from 'node:util';
 import { command, Failure } from '../../scripts/process.mjs';
 import { Browser } from '../e2e/browsers.mjs';
 import { Server } from '../e2e/server.mjs';
-import { render, summarize } from './report.mjs';
+import { brief, render, summarize } from './report.mjs';
 import { engines } from './web/engines.js';
+import { scenes } from './web/scenes.js';
 import { select, workloads } from './web/workloads.js';
 
 const CHECKOUT = fileURLToPath(new URL('../../', import.meta.url));
@@ -36,9 +39,11 @@ const list = (text) => text?.split(',').map((name) => name.trim()).filter(Boolea
 
 const OPTIONS = {
   browser: { type: 'string' },
-  rounds: { type: 'string', default: '3' },
+  rounds: { type: 'string', default: '5' },
   only: { type: 'string' },
   workload: { type: 'string' },
+  scene: { type: 'string' },
+  readme: { type: 'boolean', default: false },
   'cache-kib': { type: 'string' },
   'page-size': { type: 'string' },
 };
@@ -59,8 +64,14 @@ function chooseFrom(known, option, text) {
   return names;
 }
 
+/** As `chooseFrom`, for one of two kinds of work: nothing of this kind, if only the other is asked for. */
+function chooseKind(known, option, text, other) {
+  return text === 'none' || (text === undefined && other !== undefined && other !== 'none') ? [] : chooseFrom(known, option, text);
+}
+
 function options() {
   const values = commandLine();
+  if (values.readme && (values.browser ?? values.only ?? values.workload ?? values.scene) !== undefined) throw new Failure('--readme takes the whole benchmark');
   const wholeNumber = (name) => {
     const text = values[name];
     if (text === undefined) return undefined;
@@ -71,7 +82,9 @@ function options() {
     browsers: chooseFrom(BROWSERS, 'browser', values.browser),
     names: chooseFrom(Object.keys(engines), 'only', values.only),
     rounds: wholeNumber('rounds'),
-    workloads: select(chooseFrom(workloads.map(({ name }) => name), 'workload', values.workload)),
+    workloads: select(chooseKind(workloads.map(({ name }) => name), 'workload', values.workload, values.scene)),
+    scenes: chooseKind(Object.keys(scenes), 'scene', values.scene, values.workload),
+    readme: values.readme,
     overrides: { cacheKib: wholeNumber('cache-kib'), pageSize: wholeNumber('page-size') },
   };
 }
@@ -101,29 +114,49 @@ const totalMs = (run) => Object.values(run.ms ?? {}).reduce((sum, ms) => sum + m
 function describeRun(run) {
   if (run.unavailable) return `unavailable: ${run.unavailable}`;
   if (run.failed) return `FAILED in ${run.workload}: ${run.failed}`;
+  if (run.numbers) return Object.entries(run.numbers).map(([name, value]) => `${name} ${value.toFixed(1)}`).join(', ');
   return `${totalMs(run).toFixed(0)} ms`;
 }
 
-async function runBrowser(name, server, { names, rounds, workloads: scripts, overrides }) {
+/** What one engine does in a round: all workloads in one go, then each scene that it can take part in. */
+function requestsOf(engine, { workloads: scripts, scenes: chosen, overrides }) {
+  const set = scripts.length > 0 ? [{ engine, workloads: scripts.map(({ name }) => name), ...overrides }] : [];
+  return [...set, ...chosen.filter((scene) => scenes[scene].takes(engines[engine])).map((scene) => ({ engine, scene }))];
+}
+
+async function runBrowser(name, server, chosen) {
+  const { names, rounds } = chosen;
   const browser = await Browser.launch(name);
   try {
     const version = await browser.puppet.version();
-    /** @type {Record<string, import('./report.mjs').Run[]>} */
-    const runs = Object.fromEntries(names.map((engine) => [engine, []]));
+    /** @type {import('./report.mjs').Runs} */
+    const runs = Object.fromEntries(names.map((engine) => [engine, { set: [], scenes: {} }]));
     for (let round = 0; round < rounds; round += 1) {
       for (let i = 0; i < names.length; i += 1) {
         const engine = names[(i + round) % names.length];
-        if (runs[engine].some((run) => totalMs(run) > REPEAT_LIMIT_MS)) continue;
-        const request = { engine, workloads: scripts.map((workload) => workload.name), ...overrides };
-        const run = await runOnce(browser, server, request);
-        runs[engine].push(run);
-        console.error(`${name}, round ${round + 1} of ${rounds}, ${engine}: ${describeRun(run)}`);
+        for (const request of requestsOf(engine, chosen)) {
+          const earlier = request.scene ? (runs[engine].scenes[request.scene] ??= []) : runs[engine].set;
+          if (earlier.some((run) => run.tookMs > REPEAT_LIMIT_MS)) continue;
+          const startedAt = performance.now();
+          const run = await runOnce(browser, server, request);
+          earlier.push({ ...run, tookMs: performance.now() - startedAt });
+          console.error(`${name}, round ${round + 1} of ${rounds}, ${engine}${request.scene ? `, ${request.scene}` : ''}: ${describeRun(run)}`);
+        }
       }
     }
     return { version, runs };
   } finally {
     await browser.close();
   }
+}
+
+/** Puts the tables where README.md has them. */
+async function updateReadme(reports) {
+  const file = join(CHECKOUT, 'README.md');
+  const text = await readFile(file, 'utf8');
+  const [before, after] = [/^[^]*<!-- bench:begin -->\n/, /<!-- bench:end -->[^]*$/].map((part) => part.exec(text)?.[0]);
+  if (before === undefined || after === undefined) throw new Failure('README.md has no marks for the benchmark');
+  await writeFile(file, `${before}\n${reports.map(brief).join('\n\n')}\n\n${after}`);
 }
 
 async function main() {
@@ -140,11 +173,18 @@ async function main() {
         name: engine,
         title: engines[engine].title,
         durability: engines[engine].durability,
-        summary: summarize(runs[engine], chosen.workloads.map((workload) => workload.name)),
+        shared: engines[engine].shared ?? false,
+        summary: summarize(runs[engine], chosen.workloads),
       }));
-      const described = chosen.workloads.map(({ name: workload, title }) => ({ name: workload, title }));
       const baseline = chosen.names.includes(BASELINE) ? BASELINE : chosen.names[0];
-      const report = { browser: version, rounds: chosen.rounds, workloads: described, baseline, engines: summaries };
+      const report = {
+        browser: version,
+        rounds: chosen.rounds,
+        workloads: chosen.workloads.map(({ name: workload, title, aside = false }) => ({ name: workload, title, aside })),
+        scenes: chosen.scenes.map((scene) => ({ name: scene, title: scenes[scene].title, unit: scenes[scene].unit })),
+        baseline,
+        engines: summaries,
+      };
       console.log(`${render(report)}\n`);
       results.push({ ...report, runs });
     }
@@ -157,7 +197,8 @@ async function main() {
   const machine = { cpus: cpus().length, cpu: cpus()[0]?.model, platform: process.platform };
   await writeFile(file, `${JSON.stringify({ startedAt, machine, overrides: chosen.overrides, results }, undefined, 2)}\n`);
   console.log(`Written to ${file}`);
-  const own = results.flatMap((result) => result.engines).filter((engine) => engine.name.startsWith('statik') && engine.summary.problem);
+  if (chosen.readme) await updateReadme(results);
+  const own = results.flatMap((result) => result.engines).filter((engine) => engine.name.startsWith('statik') && engine.summary.problems.length > 0);
   if (own.length > 0) process.exitCode = 1;
 }
 

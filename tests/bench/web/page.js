@@ -1,9 +1,11 @@
 /**
  * The page: gives each engine a clean origin and the context it is made for. tests/bench/run.mjs calls
- * `globalThis.bench(request)`, one request at a time, and is told the result by a POST to /told/<engine>.
+ * `globalThis.bench(request)`, one request at a time, and is told the result by a POST to /told/<engine>. A request is for
+ * the workloads or, if it names one, for a scene.
  */
 import { engines } from './engines.js';
 import { runEngine } from './run-engine.js';
+import { scenes } from './scenes.js';
 
 const CLEAN_DEADLINE_MS = 15_000;
 
@@ -37,9 +39,10 @@ globalThis.bench = async (request) => {
   let result;
   try {
     await cleanOrigin();
-    result = await contexts[engines[request.engine].context](request);
+    if (request.scene) result = { numbers: await scenes[request.scene].run(request.engine) };
+    else result = await contexts[engines[request.engine].context](request);
   } catch (error) {
-    result = { failed: String(error), workload: 'page' };
+    result = { failed: String(error), workload: request.scene ?? 'page' };
   }
   await fetch(`/told/${request.engine}`, { method: 'POST', body: JSON.stringify(result) });
 };

@@ -5,19 +5,11 @@
  * result later; either is for the table to show, since a peer that fails must not hide the others.
  */
 import { engines } from './engines.js';
+import { nextTask } from './tasks.js';
 import { checkReopened, schema, select } from './workloads.js';
 
 /** What is worth knowing beside the times: the settings that an engine really has. */
 const PRAGMAS = ['journal_mode', 'synchronous', 'page_size', 'cache_size', 'locking_mode'];
-
-/** Lets the event loop turn, as an app does between tasks: some engines do their housekeeping there. */
-function nextTask() {
-  const { port1, port2 } = new MessageChannel();
-  return new Promise((resolve) => {
-    port1.onmessage = () => resolve(port1.close());
-    port2.postMessage(null);
-  });
-}
 
 const describe = (error) => `${error?.name ?? 'Error'}: ${error?.message ?? String(error)}`;
 
@@ -29,7 +21,7 @@ export async function runEngine({ engine, workloads: names, cacheKib, pageSize }
   let db;
   const openedAt = performance.now();
   try {
-    db = await engines[engine].open();
+    db = await engines[engine].open({});
   } catch (error) {
     console.error(error);
     return { unavailable: describe(error) };

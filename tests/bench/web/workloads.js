@@ -4,7 +4,8 @@
  * Data come from a seeded generator, so every engine, round and browser gets the same bytes. What each workload must
  * leave behind is computed here in JavaScript, not by any engine, so that none can win by not doing the work.
  * `prepare` makes the data and `check` reads the result; only `run` is timed. The workloads build on each other and
- * run in this order; what does not depend on an earlier one's rows says so by naming its tables.
+ * run in this order; what does not depend on an earlier one's rows says so by naming its tables. Those marked `aside` are
+ * timed and reported, but not part of the set whose total is compared.
  *
  * Writing transactions say BEGIN IMMEDIATE, because OPFSWriteAheadVFS refuses writes in a deferred one.
  */
@@ -14,6 +15,7 @@ const KEYS = 1_000;
 const COMMITS = 500;
 const POINT_READS = 2_000;
 const INDEX_READS = 200;
+const SCANS = 10;
 const CHANGES = 10_000;
 const BLOBS = 64;
 const BLOB_BYTES = 1024 * 1024;
@@ -26,6 +28,7 @@ export const schema = `
   CREATE TABLE item(id INTEGER PRIMARY KEY, k INTEGER NOT NULL, cents INTEGER NOT NULL, name TEXT NOT NULL);
   CREATE INDEX item_k ON item(k);
   CREATE TABLE event(id INTEGER PRIMARY KEY, at INTEGER NOT NULL, body TEXT NOT NULL);
+  CREATE TABLE draft(id INTEGER PRIMARY KEY, at INTEGER NOT NULL, body TEXT NOT NULL);
   CREATE TABLE attachment(id INTEGER PRIMARY KEY, bytes BLOB NOT NULL);
   CREATE VIRTUAL TABLE document USING fts5(body);`;
 
@@ -90,20 +93,37 @@ const bulkInsert = {
   check: checkItems,
 };
 
+/** Rows for a table like `event`, and what their check expects. */
+function eventRows() {
+  const random = generator(2);
+  const rows = Array.from({ length: COMMITS }, (_, i) => [i + 1, random(1_000_000), `event ${i + 1}`]);
+  return { rows, sum: rows.reduce((sum, row) => sum + row[1], 0) };
+}
+
+async function checkEvents(db, table) {
+  const [row] = await db.all(`SELECT count(*), sum(at) FROM ${table}`);
+  expectEqual(`${table}: count, sum(at)`, numbers(row), [COMMITS, eventRows().sum]);
+}
+
 const singleCommits = {
   name: 'commits',
   title: `${COMMITS} commits of one row`,
-  prepare(model) {
-    const random = generator(2);
-    const rows = Array.from({ length: COMMITS }, (_, i) => [i + 1, random(1_000_000), `event ${i + 1}`]);
-    model.eventSum = rows.reduce((sum, row) => sum + row[1], 0);
-    return rows;
-  },
+  prepare: () => eventRows().rows,
   run: (db, rows) => db.runEach('INSERT INTO event VALUES(?, ?, ?)', rows),
-  async check(db, model) {
-    const [row] = await db.all('SELECT count(*), sum(at) FROM event');
-    expectEqual('event: count, sum(at)', numbers(row), [COMMITS, model.eventSum]);
+  check: (db) => checkEvents(db, 'event'),
+};
+
+/** The last of all: the connection stays at NORMAL. */
+const relaxedCommits = {
+  name: 'commits-normal',
+  title: `${COMMITS} commits of one row under synchronous=NORMAL`,
+  aside: true,
+  async prepare(model, db) {
+    await db.exec('PRAGMA synchronous = NORMAL');
+    return eventRows().rows;
   },
+  run: (db, rows) => db.runEach('INSERT INTO draft VALUES(?, ?, ?)', rows),
+  check: (db) => checkEvents(db, 'draft'),
 };
 
 const pointReads = {
@@ -144,6 +164,43 @@ const indexReads = {
     const expected = ranges.map((range) => [total(counts, range), total(cents, range)]);
     expectEqual('aggregates by index', rows.map(numbers), expected);
   },
+};
+
+const scans = {
+  name: 'scans',
+  title: `${SCANS} scans of the whole table, with sums`,
+  needs: ['bulk-insert'],
+  prepare: () => Array.from({ length: SCANS }, (_, i) => [i]),
+  run: (db, limits) => db.queryEach('SELECT count(*), sum(cents) FROM item WHERE cents >= ?', limits),
+  check(db, model, rows, limits) {
+    const all = [...model.items.values()];
+    const expected = limits.map(([limit]) => {
+      const over = all.filter(({ cents }) => cents >= limit);
+      return [over.length, over.reduce((sum, { cents }) => sum + cents, 0)];
+    });
+    expectEqual('scans of item', rows.map(numbers), expected);
+  },
+};
+
+const READS = [pointReads, indexReads, scans];
+
+/** The three kinds of reads once more, after a first time that is not timed. */
+const warmReads = {
+  name: 'warm-reads',
+  title: 'the three kinds of reads once more, all from a warm cache',
+  aside: true,
+  needs: ['bulk-insert'],
+  async prepare(model, db) {
+    const data = READS.map((workload) => workload.prepare());
+    for (const [i, workload] of READS.entries()) await workload.run(db, data[i]);
+    return data;
+  },
+  async run(db, data) {
+    const answers = [];
+    for (const [i, workload] of READS.entries()) answers.push(await workload.run(db, data[i]));
+    return answers;
+  },
+  check: (db, model, answers, data) => READS.forEach((workload, i) => workload.check(db, model, answers[i], data[i])),
 };
 
 const updates = {
@@ -269,7 +326,8 @@ const vacuum = {
 
 /** In the order in which they run. */
 export const workloads = [
-  bulkInsert, singleCommits, pointReads, indexReads, updates, deletes, blobWrites, blobReads, fts, vacuum,
+  bulkInsert, singleCommits, pointReads, indexReads, scans, warmReads, updates, deletes, blobWrites, blobReads, fts, vacuum,
+  relaxedCommits,
 ];
 
 /** The workloads of these names and those whose rows they need. */
@@ -283,7 +341,8 @@ export function select(names) {
 export async function checkReopened(db, model, names) {
   expectEqual('integrity_check', await db.all('PRAGMA integrity_check'), [['ok']]);
   if (names.includes('bulk-insert')) await checkItems(db, model);
-  if (names.includes('commits')) await singleCommits.check(db, model);
+  if (names.includes('commits')) await singleCommits.check(db);
+  if (names.includes('commits-normal')) await relaxedCommits.check(db);
   if (names.includes('vacuum')) await vacuum.check(db, model);
   else if (names.includes('blob-writes')) await blobWrites.check(db);
   if (names.includes('fts5')) {

@@ -3,11 +3,20 @@
  */
 import sqlite3InitModule from '/node_modules/@sqlite.org/sqlite-wasm/dist/index.mjs';
 
-/** @param {'opfs' | 'opfs-sahpool' | 'memory'} vfs */
-export async function open(vfs) {
+/**
+ * @param {'opfs' | 'opfs-sahpool' | 'memory'} vfs
+ * @param {{ pragmas?: string, shared?: boolean }} [options] `pragmas` are run after each open; `shared`: other
+ *   connections want the database, too
+ */
+export async function open(vfs, { pragmas, shared = false } = {}) {
   const sqlite3 = await sqlite3InitModule();
-  const opener = await openers[vfs](sqlite3);
-  let db = opener.open();
+  const opener = await openers[vfs](sqlite3, shared);
+  const connect = () => {
+    const opened = opener.open();
+    if (pragmas) opened.exec(pragmas);
+    return opened;
+  };
+  let db = connect();
   return {
     version: sqlite3.version.libVersion,
     exec: (sql) => void db.exec(sql),
@@ -37,21 +46,25 @@ export async function open(vfs) {
     reopen: opener.persistent
       ? () => {
           db.close();
-          db = opener.open();
+          db = connect();
         }
       : undefined,
-    close: () => db.close(),
+    isBusy: (error) => error.resultCode === sqlite3.capi.SQLITE_BUSY,
+    close() {
+      db.close();
+      opener.release?.();
+    },
   };
 }
 
 const openers = {
-  opfs(sqlite3) {
+  opfs(sqlite3, shared) {
     if (!sqlite3.oo1.OpfsDb) throw new Error('the opfs VFS did not install; it needs SharedArrayBuffer and OPFS');
-    return { persistent: true, open: () => new sqlite3.oo1.OpfsDb('/bench.db') };
+    return { persistent: true, open: () => new sqlite3.oo1.OpfsDb(shared ? 'file:/bench.db?opfs-unlock-asap=1' : '/bench.db') };
   },
   async 'opfs-sahpool'(sqlite3) {
     const pool = await sqlite3.installOpfsSAHPoolVfs({});
-    return { persistent: true, open: () => new pool.OpfsSAHPoolDb('/bench.db') };
+    return { persistent: true, open: () => new pool.OpfsSAHPoolDb('/bench.db'), release: () => pool.pauseVfs() };
   },
   memory: (sqlite3) => ({ persistent: false, open: () => new sqlite3.oo1.DB(':memory:') }),
 };

@@ -5,13 +5,22 @@ const STORE = 'bench';
 const DATABASE = 'bench.db';
 const ARRAYS = { rows: 'array' };
 
+/** Whether to try again: another connection was in the way. */
+const isBusy = (error) => error.code === 'Busy';
+
+/** The page's store, for workers to join by ports. */
+export async function openHost() {
+  const { open } = await import('/dist/index.js');
+  return open({ name: STORE });
+}
+
 /**
  * @param {'bridge' | 'direct'} mode
- * @param {string} [database]
+ * @param {{ database?: string, port?: MessagePort }} [options] `port`: of the page's store, instead of one of its own
  */
-export async function openSync(mode, database = DATABASE) {
+export async function openSync(mode, { database = DATABASE, port } = {}) {
   const { open } = await import('/dist/sync.js');
-  const statik = await open({ name: STORE, mode, databases: [DATABASE] });
+  const statik = await open(port ? { port } : { name: STORE, mode, databases: [DATABASE] });
   if (statik.mode !== mode) throw new Error(`asked for ${mode} mode, got ${statik.mode}`);
   if (statik.storage !== 'opfs') throw new Error(`not on OPFS but in ${statik.storage}`);
   let db = statik.sqlite.open(database);
@@ -44,6 +53,7 @@ export async function openSync(mode, database = DATABASE) {
             db.close();
             db = statik.sqlite.open(database);
           },
+    isBusy,
     metrics: () => statik.metrics(),
     async close() {
       db.close();

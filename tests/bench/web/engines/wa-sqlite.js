@@ -48,6 +48,7 @@ export async function open(vfsName, pragmas) {
       await sqlite3.close(db);
       await openDatabase();
     },
+    isBusy: (error) => error.code === SQLite.SQLITE_BUSY,
     close: () => sqlite3.close(db),
   };
 }
