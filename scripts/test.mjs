@@ -49,7 +49,7 @@ const PARTS = {
     counted: true,
     commands: () => [['cargo', 'test', '--workspace', ...excluding(WASM_ONLY), '--no-fail-fast']],
   },
-  sdk: { needs: ['node'], counted: true, commands: () => [nodeTest('tests/sdk')] },
+  sdk: { needs: ['node'], counted: true, commands: () => [nodeTest('tests/sdk', 'tests/soak')] },
   browser: {
     needs: ['rust', 'clang', 'bindgen', 'wasm-pack', 'browsers'],
     counted: true,
@@ -70,10 +70,10 @@ function excluding(names) {
   return names.map((name) => `--exclude=${name}`);
 }
 
-/** Node's own runner over a folder's test files, one after another: they share the machine's browsers. @param {string} folder */
-function nodeTest(folder) {
-  const files = readdirSync(path.join(CHECKOUT, folder)).filter((name) => name.endsWith('.test.mjs')).sort();
-  return [process.execPath, '--test', '--test-concurrency=1', '--test-reporter=spec', ...files.map((name) => path.join(folder, name))];
+/** Node's own runner over some folders' test files, one after another: they share the machine's browsers. @param {string[]} folders */
+function nodeTest(...folders) {
+  const testsIn = (/** @type {string} */ folder) => readdirSync(path.join(CHECKOUT, folder)).filter((name) => name.endsWith('.test.mjs')).sort().map((name) => path.join(folder, name));
+  return [process.execPath, '--test', '--test-concurrency=1', '--test-reporter=spec', ...folders.flatMap(testsIn)];
 }
 
 /** @typedef {{ passed: number, failed: number }} Counts */

@@ -7,6 +7,7 @@ import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { Browser, temporaryFolder } from './browsers.mjs';
 import { BROWSERS, MODES, Place, ROOTS } from './matrix.mjs';
+import { mulberry32 } from './random.mjs';
 import { Server } from './server.mjs';
 
 const SEED = Number(process.env.STATIK_SEED ?? 20_251_121);
@@ -108,15 +109,4 @@ async function inNewBrowser({ browserName, mode, profile, server }, body) {
   } finally {
     await browser.close();
   }
-}
-
-/** A small generator of numbers from 0 to 1, the same for the same seed. */
-function mulberry32(seed) {
-  let state = seed;
-  return () => {
-    state = (state + 0x6d2b79f5) | 0;
-    let mixed = Math.imul(state ^ (state >>> 15), 1 | state);
-    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
-  };
 }
