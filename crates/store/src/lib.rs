@@ -1,7 +1,7 @@
 //! Durability: what was acknowledged is there after a crash, whole, in order, and nothing else is.
 //!
 //! [`log`] writes records to a file and reads them back, and tells a crash from damage. What stands on it decides what a
-//! record means.
+//! record means: [`journal`] is for state that an application keeps in memory.
 //!
 //! Invariants:
 //! - All bytes read back are hostile until their checksum is right: nothing here panics, hangs, or allocates by a length
@@ -10,6 +10,7 @@
 //!
 //! This crate knows no SQL, no JavaScript, no threads and no clock.
 
+pub mod journal;
 pub mod log;
 mod options;
 

@@ -23,7 +23,7 @@ mod writer;
 
 use statik_disk::{Disk, Error, File, Kind, Open, Result};
 
-pub use scan::{Record, Scanned, Tail, scan};
+pub use scan::{Cursor, Record, Scanned, Tail, scan};
 pub use writer::{Appended, Writer};
 
 /// What a record has before its payload.

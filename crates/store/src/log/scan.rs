@@ -1,6 +1,10 @@
 //! Reading a log back, whatever its bytes are.
 
+mod cursor;
+
 use statik_disk::{Error, File, Kind, Result};
+
+pub use cursor::Cursor;
 
 use super::{ALIGN, CHUNK_BYTES, FORMAT_VERSION, HEADER_BYTES, Header, MAGIC, corrupt, record_bytes};
 
