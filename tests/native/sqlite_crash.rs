@@ -49,7 +49,7 @@ impl Script {
     }
 
     fn open_with(&self, disk: Rc<dyn Disk>, locks: Rc<dyn Locks>) -> Result<Connection, Failed> {
-        let vfs = Vfs::register(disk, locks)?;
+        let vfs = Vfs::on_disk(disk, locks)?;
         // A cache this small spills: pages reach the file before the commit.
         let options = OpenOptions { cache_kib: 24, ..OpenOptions::default() };
         let db = Connection::open(&vfs, "main.db", &options)?;

@@ -171,7 +171,7 @@ fn unload(disk: &dyn Disk, path: &str) -> Vec<u8> {
 }
 
 fn vfs_on(disk: &MemDisk) -> Rc<Vfs> {
-    Vfs::register(Rc::new(disk.clone()), Rc::new(Table::new())).expect("a VFS")
+    Vfs::on_disk(Rc::new(disk.clone()), Rc::new(Table::new())).expect("a VFS")
 }
 
 /// What a query of one text column answers, in the form of the `sqlite3` command.
@@ -397,7 +397,7 @@ fn a_damaged_journal_gives_errors() {
             let mut random = Random(seed);
             let sim = SimDisk::new(seed);
             sim.set_faults(Faults { power_off_at: Some(40 + random.next() % 60), ..Faults::default() });
-            let vfs = Vfs::register(Rc::new(sim.clone()), Rc::new(Table::new())).expect("a VFS");
+            let vfs = Vfs::on_disk(Rc::new(sim.clone()), Rc::new(Table::new())).expect("a VFS");
             let run = || -> Result<(), Error> {
                 let db = Connection::open(&vfs, "a.db", &OpenOptions::default())?;
                 (0..30)
@@ -413,7 +413,7 @@ fn a_damaged_journal_gives_errors() {
             // A damaged journal may claim that the database had any length; SQLite would restore it.
             survivor.set_faults(Faults { quota_bytes: Some(4 << 20), ..Faults::default() });
             doing(format!("recovering by damaged journal {seed}"));
-            let vfs = Vfs::register(Rc::new(survivor), Rc::new(Table::new())).expect("a VFS");
+            let vfs = Vfs::on_disk(Rc::new(survivor), Rc::new(Table::new())).expect("a VFS");
             recovered += u64::from(files::settle(&vfs, "a.db").is_ok());
         }
         println!("{hot} journals were hot, {recovered} of 300 databases opened");

@@ -19,7 +19,7 @@ pub struct Store {
 
 impl Store {
     pub fn new(disk: Rc<dyn Disk>, locks: Rc<dyn Locks>, direct: Option<Opfs>) -> statik_sqlite::Result<Store> {
-        let vfs = Vfs::register(Rc::clone(&disk), locks)?;
+        let vfs = Vfs::on_disk(Rc::clone(&disk), locks)?;
         Ok(Store { disk, vfs, direct })
     }
 

@@ -1,12 +1,19 @@
 //! A connection: one open database, and what holds for all its statements.
 
 use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
 use std::ffi::{CStr, CString, c_int, c_void};
 use std::rc::Rc;
+use std::time::Duration;
 
+use statik_bridge::pages::Pages;
 use statik_disk::Kind;
 
-use crate::{Error, Result, Statement, Vfs, ffi};
+use crate::timing::{Histogram, Slow, has_plan};
+use crate::{Error, Result, SlowQuery, Statement, Timings, Value, Vfs, ffi};
+
+/// The place of the temporary database among those of a connection.
+const TEMP: c_int = 1;
 
 /// How a database is opened.
 #[derive(Clone, Debug)]
@@ -25,7 +32,7 @@ pub struct OpenOptions {
 
 impl Default for OpenOptions {
     fn default() -> Self {
-        OpenOptions { create: true, read_only: false, busy_timeout_ms: 5000, cache_kib: 16384, foreign_keys: true }
+        OpenOptions { create: true, read_only: false, busy_timeout_ms: 5000, cache_kib: 65536, foreign_keys: true }
     }
 }
 
@@ -37,6 +44,11 @@ const JOURNAL_LIMIT_BYTES: u32 = 1 << 20;
 
 /// Between two attempts at a lock, the longest time.
 const MAX_WAIT_US: u64 = 25_000;
+
+/// While it waits for a lock, a statement asks this often whether to stop.
+const WAIT_SLICE_MS: f64 = 20.0;
+/// Where waiting answers at once, because nobody could give the lock up meanwhile, it is asked again after this.
+const RETRY_MS: f64 = 1.0;
 
 type Poll = Box<dyn Fn() -> bool>;
 
@@ -54,6 +66,10 @@ pub(crate) struct Db {
     busy_timeout_us: Cell<u64>,
     /// Waited so far for the lock that is being asked for.
     waited_us: Cell<u64>,
+    /// When the statement stops waiting for locks.
+    wait_until_ms: Cell<f64>,
+    histogram: RefCell<Histogram>,
+    slow: RefCell<Slow>,
     /// Boxed twice, because C keeps a thin pointer to it.
     poll: RefCell<Option<Box<Poll>>>,
 }
@@ -85,6 +101,9 @@ impl Connection {
             vfs: Rc::clone(vfs),
             busy_timeout_us: Cell::default(),
             waited_us: Cell::default(),
+            wait_until_ms: Cell::default(),
+            histogram: RefCell::default(),
+            slow: RefCell::default(),
             poll: RefCell::default(),
         });
         let connection = Connection { db };
@@ -100,15 +119,27 @@ impl Connection {
         // SAFETY: the handle is open, and closed before the `Db` that the handler gets is gone.
         unsafe { ffi::sqlite3_busy_handler(self.db.raw, Some(wait), Rc::as_ptr(&self.db).cast_mut().cast()) };
         // An opened file may be anybody's: its schema must not call functions with side effects.
-        self.exec(&format!(
+        self.exec_untimed(&format!(
             "PRAGMA trusted_schema=OFF; PRAGMA cell_size_check=ON; PRAGMA cache_size=-{}; PRAGMA foreign_keys={}",
             options.cache_kib, options.foreign_keys,
         ))?;
-        if !options.read_only {
-            // Overwriting the journal's header ends a transaction with less than cutting the file.
-            self.exec(&format!("PRAGMA journal_mode=PERSIST; PRAGMA journal_size_limit={JOURNAL_LIMIT_BYTES}"))?;
+        if self.db.vfs.pages().is_none() {
+            if !options.read_only {
+                // Overwriting the journal's header ends a transaction with less than cutting the file.
+                self.exec(&format!("PRAGMA journal_mode=PERSIST; PRAGMA journal_size_limit={JOURNAL_LIMIT_BYTES}"))?;
+            }
+            return Ok(());
         }
-        Ok(())
+        // Writing to the schema's own tables or switching the journal off could make a database unreadable.
+        // SAFETY: the handle is open; this option takes an integer and null or room for the answer.
+        let code = unsafe {
+            let unanswered = std::ptr::null_mut::<c_int>();
+            ffi::sqlite3_db_config(self.db.raw, ffi::SQLITE_DBCONFIG_DEFENSIVE, 1 as c_int, unanswered)
+        };
+        if code != ffi::SQLITE_OK {
+            return Err(self.failure(code, "configuring the connection"));
+        }
+        self.db.adopt()
     }
 
     /// The database's name.
@@ -127,6 +158,68 @@ impl Connection {
             rest = tail;
         }
         Ok(())
+    }
+
+    /// As [`Connection::exec`], for what is not the app's.
+    pub(crate) fn exec_untimed(&self, sql: &str) -> Result<()> {
+        self.db.exec_untimed(sql)
+    }
+
+    /// Calls `row` with each row of a query that is not the app's.
+    pub(crate) fn each(&self, sql: &str, mut row: impl FnMut(&Statement)) -> Result<()> {
+        let (statement, _) = Statement::prepare(&self.db, sql, 0)?;
+        let mut statement = statement.ok_or_else(|| Error::new(Kind::Invalid, "the SQL has no statement"))?;
+        statement.untimed();
+        while statement.step()? {
+            row(&statement);
+        }
+        Ok(())
+    }
+
+    /// The number that such a query gives.
+    pub(crate) fn number(&self, sql: &str) -> Result<u64> {
+        let mut number = None;
+        self.each(sql, |row| {
+            if let Value::Integer(value) = row.value(0) {
+                number = u64::try_from(value).ok();
+            }
+        })?;
+        number.ok_or_else(|| Error::new(Kind::Io, format!("{sql} gives no number")))
+    }
+
+    pub(crate) fn vfs(&self) -> &Rc<Vfs> {
+        &self.db.vfs
+    }
+
+    pub(crate) fn handle(&self) -> Result<*mut ffi::sqlite3> {
+        self.db.raw()
+    }
+
+    /// The failure that `code` stands for.
+    pub(crate) fn failure(&self, code: c_int, doing: &str) -> Error {
+        self.db.error(code, doing)
+    }
+
+    /// The service that the database lies on.
+    pub(crate) fn store(&self) -> Result<&Rc<dyn Pages>> {
+        let missing = || Error::new(Kind::Unsupported, "the database does not lie in a store of pages");
+        self.db.vfs.pages().ok_or_else(missing)
+    }
+
+    /// How long statements took so far. One's time is that in [`Statement::step`], until it is done or reset; the time
+    /// between two steps counts unless [`Statement::pause`] is called.
+    pub fn timings(&self) -> Timings {
+        self.db.histogram.borrow().timings()
+    }
+
+    /// From now on keeps each statement that takes that long, with its plan; `None`, as at first, keeps none.
+    pub fn set_slow_query_ms(&self, threshold_ms: Option<f64>) {
+        self.db.slow.borrow_mut().threshold_ms = threshold_ms;
+    }
+
+    /// The slow statements since the last call, the newest 32 of them, the oldest first.
+    pub fn take_slow_queries(&self) -> Vec<SlowQuery> {
+        self.db.slow.borrow_mut().take()
     }
 
     /// Prepares the one statement that `sql` holds.
@@ -205,6 +298,15 @@ unsafe extern "C" fn ask(poll: *mut c_void) -> c_int {
 unsafe extern "C" fn wait(db: *mut c_void, attempt: c_int) -> c_int {
     // SAFETY: `configure` passed a pointer to the `Db`, which closes the handle before it is gone.
     let db = unsafe { &*db.cast::<Db>() };
+    if db.vfs.pages().is_some() {
+        return db
+            .wait_for_lock(attempt == 0)
+            .unwrap_or_else(|error| {
+                db.vfs.keep_error(error);
+                false
+            })
+            .into();
+    }
     let waited_us = if attempt == 0 { 0 } else { db.waited_us.get() };
     let pause_us =
         (1000 << attempt.clamp(0, 10)).min(MAX_WAIT_US).min(db.busy_timeout_us.get().saturating_sub(waited_us));
@@ -228,6 +330,99 @@ impl Db {
     /// Forgets an earlier failure of the disk, so that it is not taken for the cause of the next one.
     pub fn forget_disk_error(&self) {
         self.vfs.take_error();
+        self.vfs.take_busy();
+    }
+
+    pub fn now_ms(&self) -> f64 {
+        self.vfs.now_ms()
+    }
+
+    /// Queues for the write lock that SQLite did not get, until it comes or the timeout is over; whether SQLite shall
+    /// try again. `first`: it is the first time for this statement.
+    fn wait_for_lock(&self, first: bool) -> statik_disk::Result<bool> {
+        let Some(database) = self.vfs.take_busy() else { return Ok(false) };
+        let mut now_ms = self.vfs.now_ms();
+        if first {
+            self.wait_until_ms.set(now_ms + self.busy_timeout_us.get() as f64 / 1000.0);
+        }
+        loop {
+            let slice_ms = (self.wait_until_ms.get() - now_ms).min(WAIT_SLICE_MS);
+            if slice_ms <= 0.0 || self.poll.borrow().as_ref().is_some_and(|poll| poll()) {
+                database.leave()?;
+                return Ok(false);
+            }
+            let came = database.wait(Duration::from_secs_f64(slice_ms / 1000.0));
+            if !matches!(came, Ok(false)) {
+                return came;
+            }
+            let then_ms = now_ms;
+            now_ms = self.vfs.now_ms();
+            if now_ms - then_ms < RETRY_MS.min(slice_ms) {
+                self.vfs.sleep((RETRY_MS * 1000.0) as c_int);
+                now_ms = self.vfs.now_ms();
+            }
+        }
+    }
+
+    /// Databases that were just opened or ATTACHed get the journal mode that lets the store commit: SQLite opens them
+    /// in another.
+    pub fn adopt(self: &Rc<Db>) -> Result<()> {
+        if !self.vfs.take_opened() {
+            return Ok(());
+        }
+        for index in (0..).filter(|index| *index != TEMP) {
+            // SAFETY: the handle is open; the name is null beyond the last database, else a C string.
+            let name = unsafe { ffi::sqlite3_db_name(self.raw()?, index) };
+            if name.is_null() {
+                break;
+            }
+            // SAFETY: as above; it lives as long as the database is attached.
+            let name = unsafe { CStr::from_ptr(name) }.to_string_lossy().replace('"', "\"\"");
+            self.exec_untimed(&format!("PRAGMA \"{name}\".journal_mode=MEMORY"))?;
+        }
+        Ok(())
+    }
+
+    pub fn exec_untimed(self: &Rc<Db>, sql: &str) -> Result<()> {
+        let mut rest = 0;
+        while rest < sql.len() {
+            let (statement, tail) = Statement::prepare(self, sql, rest)?;
+            if let Some(mut statement) = statement {
+                statement.untimed();
+                statement.run()?;
+            }
+            rest = tail;
+        }
+        Ok(())
+    }
+
+    /// Counts a statement that took `ms`, and keeps it if that is long.
+    pub fn count(self: &Rc<Db>, sql: &str, ms: f64, rows: u64) {
+        self.histogram.borrow_mut().add(ms);
+        if !self.slow.borrow().is_slow(ms) {
+            return;
+        }
+        // What cannot be explained, for instance because it dropped its own table, is kept without a plan.
+        let plan = if has_plan(sql) { self.plan(sql).unwrap_or_default() } else { Vec::new() };
+        self.slow.borrow_mut().keep(sql, ms, rows, plan);
+    }
+
+    fn plan(self: &Rc<Db>, sql: &str) -> Result<Vec<String>> {
+        let (statement, _) = Statement::prepare(self, &format!("EXPLAIN QUERY PLAN {sql}"), 0)?;
+        let Some(mut statement) = statement else { return Ok(Vec::new()) };
+        statement.untimed();
+        let (mut lines, mut depths) = (Vec::new(), HashMap::from([(0, 0)]));
+        while statement.step()? {
+            let (Value::Integer(id), Value::Integer(parent), Value::Text(detail)) =
+                (statement.value(0), statement.value(1), statement.value(3))
+            else {
+                continue;
+            };
+            let depth = depths.get(&parent).copied().unwrap_or(0);
+            depths.insert(id, depth + 1);
+            lines.push("  ".repeat(depth) + &String::from_utf8_lossy(detail));
+        }
+        Ok(lines)
     }
 
     /// The failure that `code` stands for, with SQLite's message and the disk's, if it failed.

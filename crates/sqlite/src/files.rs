@@ -1,21 +1,36 @@
 //! Databases as files: which names they may have, what belongs to one, and whether bytes from outside are one.
 
+use std::rc::Rc;
+
+use statik_bridge::pages::{Durability, Pages};
 use statik_disk::{File, Kind, Open};
 
 use crate::{Connection, Error, OpenOptions, Result, Value, Vfs};
-use std::rc::Rc;
 
 /// The bytes of the header, <https://sqlite.org/fileformat2.html#the_database_header>.
 const HEADER_BYTES: usize = 100;
 const MAGIC: &[u8; 16] = b"SQLite format 3\0";
 /// Files beside a database that are not one.
 const SUFFIXES: [&str; 4] = ["-journal", "-wal", "-shm", ".import"];
+/// Where the store keeps its own files.
+const RESERVED: &str = ".statik/";
 /// The most that an integrity check reports.
 const MAX_FINDINGS: usize = 10;
 
-/// Accepts the name of a database: a path that the disk takes, and not one that SQLite or an import uses for itself.
+/// Accepts the path of a file that is not the store's own.
+pub(crate) fn validate_path(path: &str) -> statik_disk::Result<()> {
+    statik_disk::validate_path(path)?;
+    if path.starts_with(RESERVED) {
+        let message = format!("the file name {path:?} is the store's own: it begins with {RESERVED:?}");
+        return Err(statik_disk::Error::new(Kind::Invalid, message));
+    }
+    Ok(())
+}
+
+/// Accepts the name of a database: a path that the disk takes, and not one that SQLite, the store or an import uses for
+/// itself.
 pub fn validate_name(name: &str) -> Result<()> {
-    statik_disk::validate_path(name)?;
+    validate_path(name)?;
     if !is_database(name) {
         let message = format!("the database name {name:?} ends like a file that SQLite keeps beside a database");
         return Err(Error::new(Kind::Invalid, message));
@@ -27,12 +42,12 @@ pub fn validate_name(name: &str) -> Result<()> {
 pub fn is_database(path: &str) -> bool {
     let super_journal =
         path.rsplit_once("-mj").is_some_and(|(_, id)| id.len() == 9 && id.bytes().all(|byte| byte.is_ascii_hexdigit()));
-    !super_journal && !SUFFIXES.iter().any(|suffix| path.ends_with(suffix))
+    !super_journal && !path.starts_with(RESERVED) && !SUFFIXES.iter().any(|suffix| path.ends_with(suffix))
 }
 
 /// The path of the journal that belongs to a database.
 pub fn journal_of(name: &str) -> String {
-    crate::vfs::journal_path(name)
+    crate::on_disk::journal_path(name)
 }
 
 /// Where an import to `name` collects its bytes.
@@ -41,17 +56,44 @@ pub fn import_of(name: &str) -> String {
 }
 
 /// Makes sure that the file at `path` is a whole, sound database, as far as SQLite can tell, and takes it out of WAL
-/// mode, which OPFS has no shared memory for: a file that was closed in that mode is complete without its log.
+/// mode, in which SQLite would look for a log of its own: a file that was closed in that mode is complete without it.
 ///
 /// # Errors
 /// `Corrupt`, saying what is wrong with it.
 pub fn check(vfs: &Rc<Vfs>, path: &str) -> Result<()> {
-    check_header(&*vfs.disk().open(path, Open::Existing)?)?;
+    match (vfs.pages(), vfs.disk()) {
+        (Some(pages), _) => check_paged(&**pages, path)?,
+        (None, Some(disk)) => check_file(&*disk.open(path, Open::Existing)?)?,
+        (None, None) => unreachable!("a VFS stands on one or the other"),
+    }
     check_content(vfs, path).map_err(|error| match error.kind() {
         // What SQLite cannot make sense of, it has many names for.
         Kind::Corrupt | Kind::Invalid | Kind::NotFound | Kind::Conflict => corrupt(error),
         _ => error,
     })
+}
+
+fn check_paged(pages: &dyn Pages, path: &str) -> Result<()> {
+    let file = pages.open(path, Open::Existing)?;
+    let view = file.begin()?;
+    let mut header = [0; HEADER_BYTES];
+    let read = file.read_at(0, &mut header)?;
+    if check_header(&header[..read], view.len)? {
+        file.lock()?;
+        file.write_at(18, &[1, 1])?;
+        pages.commit(&[file.id()], Durability::Full)?;
+    }
+    Ok(())
+}
+
+fn check_file(file: &dyn File) -> Result<()> {
+    let mut header = [0; HEADER_BYTES];
+    let read = file.read_at(0, &mut header)?;
+    if check_header(&header[..read], file.len()?)? {
+        file.write_at(18, &[1, 1])?;
+        file.flush()?;
+    }
+    Ok(())
 }
 
 fn check_content(vfs: &Rc<Vfs>, path: &str) -> Result<()> {
@@ -70,15 +112,14 @@ fn check_content(vfs: &Rc<Vfs>, path: &str) -> Result<()> {
     Ok(())
 }
 
-fn check_header(file: &dyn File) -> Result<()> {
-    let mut header = [0; HEADER_BYTES];
-    let read = file.read_at(0, &mut header)?;
-    if read == 0 {
+/// Whether the database must be taken out of WAL mode.
+fn check_header(header: &[u8], bytes: u64) -> Result<bool> {
+    if header.is_empty() {
         return Err(corrupt("the file is empty"));
     }
-    if !header.starts_with(MAGIC) || read < HEADER_BYTES {
+    let Some(header) = header.first_chunk::<HEADER_BYTES>().filter(|header| header.starts_with(MAGIC)) else {
         return Err(corrupt("the file does not begin with SQLite's header"));
-    }
+    };
     // 1 stands for 65536, which has no room in the field.
     let page_bytes = match u64::from(u16::from_be_bytes([header[16], header[17]])) {
         1 => 65536,
@@ -89,20 +130,15 @@ fn check_header(file: &dyn File) -> Result<()> {
     if !(1..=2).contains(&write_version) || !(1..=2).contains(&read_version) {
         return Err(corrupt(format!("the header's file format is {write_version}/{read_version}, not 1 or 2")));
     }
-    let bytes = file.len()?;
     // The page count is valid only where the last writer knew of it: its change counter is repeated beside it.
     let word = |at: usize| u64::from(u32::from_be_bytes(header[at..at + 4].try_into().expect("four bytes")));
     let pages = if word(24) == word(92) { word(28) } else { 0 };
-    if bytes % page_bytes != 0 || bytes < pages * page_bytes {
+    if !bytes.is_multiple_of(page_bytes) || bytes < pages * page_bytes {
         return Err(corrupt(format!(
             "the file is truncated: it has {bytes} bytes, its header tells {pages} pages of {page_bytes}"
         )));
     }
-    if [write_version, read_version] != [1, 1] {
-        file.write_at(18, &[1, 1])?;
-        file.flush()?;
-    }
-    Ok(())
+    Ok([write_version, read_version] != [1, 1])
 }
 
 fn corrupt(what: impl std::fmt::Display) -> Error {
@@ -128,7 +164,8 @@ mod tests {
         for name in ["a.db", "dir/a", "a-mj", "a-mjXYZ", "journal"] {
             validate_name(name).unwrap_or_else(|error| panic!("{error}"));
         }
-        for name in ["a.db-journal", "a-wal", "a-shm", "a.import", "a-mj0123ABCD9", ""] {
+        for name in ["a.db-journal", "a-wal", "a-shm", "a.import", "a-mj0123ABCD9", ".statik/log-a", ".statik/a.db", ""]
+        {
             assert_eq!(validate_name(name).expect_err(name).kind(), Kind::Invalid, "{name}");
         }
     }

@@ -41,6 +41,19 @@ pub struct Statement {
     db: Rc<Db>,
     raw: *mut ffi::sqlite3_stmt,
     sql: String,
+    /// Not one of the app's.
+    untimed: bool,
+    run: Option<Run>,
+}
+
+/// A statement between its first step and its end.
+#[derive(Default)]
+struct Run {
+    /// When it went on, unless it is paused.
+    since_ms: Option<f64>,
+    /// The time before that.
+    spent_ms: f64,
+    rows: u64,
 }
 
 impl Statement {
@@ -62,7 +75,13 @@ impl Statement {
             let error = db.error_in(code, "", Some(text));
             return Err(error.shifted(sql[..from].encode_utf16().count()));
         }
-        let statement = (!raw.is_null()).then(|| Statement { db: Rc::clone(db), raw, sql: text[..used].to_owned() });
+        let statement = (!raw.is_null()).then(|| Statement {
+            db: Rc::clone(db),
+            raw,
+            sql: text[..used].to_owned(),
+            untimed: false,
+            run: None,
+        });
         // SQLite stops at a NUL without a word; what comes after it must not be dropped in silence.
         if text.as_bytes().get(used) == Some(&0) {
             return Err(Error::new(Kind::Invalid, "the SQL has a NUL character"));
@@ -152,6 +171,30 @@ impl Statement {
             // SAFETY: the statement is open.
             unsafe { ffi::sqlite3_reset(raw) };
         }
+        self.ended();
+    }
+
+    /// Its time is nobody's business.
+    pub(crate) fn untimed(&mut self) {
+        self.untimed = true;
+    }
+
+    /// Stops the clock until the next step: the caller does something else with the rows so far.
+    pub fn pause(&mut self) {
+        let db = &self.db;
+        if let Some(run) = &mut self.run
+            && let Some(since_ms) = run.since_ms.take()
+        {
+            run.spent_ms += db.now_ms() - since_ms;
+        }
+    }
+
+    /// Counts the time of a run that is over.
+    fn ended(&mut self) {
+        self.pause();
+        if let Some(run) = self.run.take() {
+            self.db.count(&self.sql, run.spent_ms, run.rows);
+        }
     }
 
     /// Unbinds all parameters.
@@ -165,13 +208,23 @@ impl Statement {
     /// Goes to the next row: true if there is one. At the end, and after a failure, the statement is reset.
     pub fn step(&mut self) -> Result<bool> {
         let raw = self.open()?;
+        if !self.untimed {
+            let run = self.run.get_or_insert_default();
+            run.since_ms.get_or_insert_with(|| self.db.now_ms());
+        }
         self.db.forget_disk_error();
         // SAFETY: the statement is open.
         let code = unsafe { ffi::sqlite3_step(raw) };
         match code {
-            ffi::SQLITE_ROW => Ok(true),
+            ffi::SQLITE_ROW => {
+                if let Some(run) = &mut self.run {
+                    run.rows += 1;
+                }
+                Ok(true)
+            }
             ffi::SQLITE_DONE => {
                 self.reset();
+                self.db.adopt()?;
                 Ok(false)
             }
             code => {
@@ -234,6 +287,7 @@ impl Statement {
 
 impl Drop for Statement {
     fn drop(&mut self) {
+        self.ended();
         // What it answers is the failure of the last step, which `step` reported.
         // SAFETY: the statement is open, and never used again; the connection outlives it.
         unsafe { ffi::sqlite3_finalize(self.raw) };

@@ -1,65 +1,64 @@
-//! SQLite's virtual file system on a `Disk` and `Locks`.
+//! SQLite's virtual file system on [`Pages`].
+//!
+//! A database is a [`Paged`] file ([`crate::file`] has what SQLite does with it); all else that SQLite opens (journals,
+//! temporary databases) lies in memory, because a commit of pages is atomic and durable by itself.
 //!
 //! Invariants:
-//! - `xOpen` of a database opens its journal too, and keeps both until `xClose`: SQLite opens and closes its journal in
-//!   every transaction, and gets the same handle each time.
-//! - A journal that is empty, or begins with a zero, does not exist, for nothing in it is to be rolled back: that is how
-//!   `journal_mode=PERSIST` ends a transaction. Removing one is cutting it to nothing and flushing that.
-//! - A failure of the disk is kept for the connection ([`Vfs::take_error`]), because SQLite's codes lose the cause.
-//! - No shared memory: `journal_mode=WAL` is not available, and SQLite answers the mode that is in force.
+//! - No file but databases is touched: there never is a journal to be found, or to be rolled back.
+//! - A failure of the store is kept for the connection ([`Vfs::take_error`]), because SQLite's codes lose the cause.
 //!
 //! The callbacks trust SQLite to pass what it got from them: that is the whole safety argument of this file.
 
-use std::cell::RefCell;
-use std::collections::HashMap;
-use std::ffi::{CStr, CString, c_char, c_int, c_void};
+use std::cell::{Cell, RefCell};
+use std::ffi::{CStr, CString, c_char, c_int};
 use std::rc::Rc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use statik_bridge::locks::{Level, Lock, Locks};
-use statik_disk::{Disk, Error, File, Kind, MemDisk, Open};
+use statik_bridge::locks::Locks;
+use statik_bridge::pages::Pages;
+use statik_disk::{Disk, Error, Kind, MemDisk, Open};
 
-use crate::{code, ffi};
+use crate::file::{self, Database, Handle, OpenFile};
+use crate::{code, ffi, files, on_disk};
 
 /// The largest path that SQLite may hand us, with its NUL.
 const MAX_PATHNAME: c_int = 1025;
-/// What SQLite aligns its journal to; OPFS lies on file systems with 4 KiB blocks.
-const SECTOR_BYTES: c_int = 4096;
 
-/// A registered VFS: databases of one disk under one set of locks. It is unregistered when the last clone of the `Rc`
-/// and the last connection on it are gone.
+/// A registered VFS: the databases of one store. It is unregistered when the last clone of the `Rc` and the last
+/// connection on it are gone.
 pub struct Vfs {
     raw: *mut ffi::sqlite3_vfs,
     name: CString,
+    on_disk: bool,
 }
 
-/// Journals of open databases by path, with the number of connections that have them open.
-type Journals = HashMap<String, (Rc<dyn File>, usize)>;
-
 /// What the callbacks find at `pAppData`.
-struct State {
-    disk: Rc<dyn Disk>,
-    locks: Rc<dyn Locks>,
+pub(crate) struct State {
+    pages: Rc<dyn Pages>,
+    clock: fn() -> f64,
     /// SQLite's default VFS: randomness, sleep and clock are the platform's own.
     platform: *mut ffi::sqlite3_vfs,
-    journals: RefCell<Journals>,
+    open: RefCell<Vec<Rc<Database>>>,
+    /// The database whose write lock was asked for and not given, last.
+    busy: RefCell<Option<Rc<Database>>>,
+    /// Whether a database was opened since [`Vfs::take_opened`].
+    opened: Cell<bool>,
     error: RefCell<Option<Error>>,
 }
 
 impl Vfs {
-    /// Registers a VFS under a name of its own.
-    pub fn register(disk: Rc<dyn Disk>, locks: Rc<dyn Locks>) -> crate::Result<Rc<Vfs>> {
-        static NEXT: AtomicU32 = AtomicU32::new(0);
-        let name = CString::new(format!("statik-{}", NEXT.fetch_add(1, Ordering::Relaxed))).expect("no NUL");
-        // SAFETY: SQLite initialises itself once; the default VFS exists for the process's life, or is null.
-        let platform = unsafe {
-            ffi::sqlite3_initialize();
-            ffi::sqlite3_vfs_find(std::ptr::null())
+    /// Registers a VFS under a name of its own. `clock` tells milliseconds that only rise.
+    pub fn register(pages: Rc<dyn Pages>, clock: fn() -> f64) -> crate::Result<Rc<Vfs>> {
+        let (name, platform) = prepare()?;
+        let state = State {
+            pages,
+            clock,
+            platform,
+            open: RefCell::default(),
+            busy: RefCell::default(),
+            opened: Cell::default(),
+            error: RefCell::default(),
         };
-        if platform.is_null() {
-            return Err(crate::Error::new(Kind::Unsupported, "SQLite has no default VFS to take the clock from"));
-        }
-        let state = State { disk, locks, platform, journals: RefCell::default(), error: RefCell::default() };
         let raw = Box::into_raw(Box::new(ffi::sqlite3_vfs {
             iVersion: 1,
             szOsFile: size_of::<Handle>() as c_int,
@@ -84,21 +83,41 @@ impl Vfs {
             xGetSystemCall: None,
             xNextSystemCall: None,
         }));
-        let vfs = Rc::new(Vfs { raw, name });
+        Vfs { raw, name, on_disk: false }.registered()
+    }
+
+    /// As [`Vfs::register`], on a disk and locks, with SQLite's own rollback journal.
+    pub fn on_disk(disk: Rc<dyn Disk>, locks: Rc<dyn Locks>) -> crate::Result<Rc<Vfs>> {
+        let (name, _) = prepare()?;
+        Vfs { raw: on_disk::register(&name, disk, locks), name, on_disk: true }.registered()
+    }
+
+    fn registered(self) -> crate::Result<Rc<Vfs>> {
         // SAFETY: `raw` and the name it points to live until `drop` unregisters them.
-        match unsafe { ffi::sqlite3_vfs_register(raw, 0) } {
-            ffi::SQLITE_OK => Ok(vfs),
+        match unsafe { ffi::sqlite3_vfs_register(self.raw, 0) } {
+            ffi::SQLITE_OK => Ok(Rc::new(self)),
             code => Err(crate::Error::sqlite(code, "registering the VFS".into(), None, None)),
         }
+    }
+
+    /// The disk, of a VFS [`Vfs::on_disk`].
+    pub fn disk(&self) -> Option<&Rc<dyn Disk>> {
+        // SAFETY: `raw` is as `on_disk` says.
+        self.on_disk.then(|| unsafe { on_disk::disk(self.raw) })
     }
 
     pub(crate) fn name(&self) -> &CStr {
         &self.name
     }
 
-    /// The disk that the databases lie on.
-    pub fn disk(&self) -> &Rc<dyn Disk> {
-        &self.state().disk
+    /// The service that the databases lie on.
+    pub fn pages(&self) -> Option<&Rc<dyn Pages>> {
+        self.state().map(|state| &state.pages)
+    }
+
+    /// Milliseconds that only rise.
+    pub(crate) fn now_ms(&self) -> f64 {
+        self.state().map_or(0.0, |state| (state.clock)())
     }
 
     /// Blocks this thread.
@@ -107,15 +126,51 @@ impl Vfs {
         unsafe { sleep(self.raw, microseconds) };
     }
 
-    /// The failure of the disk since the last call, if there was one.
+    /// The failure of the store since the last call, if there was one.
     pub(crate) fn take_error(&self) -> Option<Error> {
-        self.state().error.take()
+        match self.state() {
+            Some(state) => state.error.take(),
+            // SAFETY: `raw` is as `on_disk` says.
+            None => unsafe { on_disk::take_error(self.raw) },
+        }
     }
 
-    fn state(&self) -> &State {
-        // SAFETY: `pAppData` was made in `register` and lives until `drop`.
-        unsafe { &*(*self.raw).pAppData.cast::<State>() }
+    /// Keeps a failure for [`Vfs::take_error`].
+    pub(crate) fn keep_error(&self, error: Error) {
+        if let Some(state) = self.state() {
+            state.keep(error);
+        }
     }
+
+    /// The database that SQLite found busy, if it did since the last call.
+    pub(crate) fn take_busy(&self) -> Option<Rc<Database>> {
+        self.state().and_then(|state| state.busy.take())
+    }
+
+    /// Whether a database was opened since the last call.
+    pub(crate) fn take_opened(&self) -> bool {
+        self.state().is_some_and(|state| state.opened.take())
+    }
+
+    fn state(&self) -> Option<&State> {
+        // SAFETY: `pAppData` was made in `register` and lives until `drop`.
+        (!self.on_disk).then(|| unsafe { state(self.raw) })
+    }
+}
+
+/// A name for a new VFS, and SQLite's default one.
+fn prepare() -> crate::Result<(CString, *mut ffi::sqlite3_vfs)> {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let name = CString::new(format!("statik-{}", NEXT.fetch_add(1, Ordering::Relaxed))).expect("no NUL");
+    // SAFETY: SQLite initialises itself once; the default VFS exists for the process's life, or is null.
+    let platform = unsafe {
+        ffi::sqlite3_initialize();
+        ffi::sqlite3_vfs_find(std::ptr::null())
+    };
+    if platform.is_null() {
+        return Err(crate::Error::new(Kind::Unsupported, "SQLite has no default VFS to take the clock from"));
+    }
+    Ok((name, platform))
 }
 
 impl Drop for Vfs {
@@ -123,169 +178,89 @@ impl Drop for Vfs {
         // SAFETY: connections hold an `Rc<Vfs>`, so none is left; both boxes were made in `register`.
         unsafe {
             ffi::sqlite3_vfs_unregister(self.raw);
-            drop(Box::from_raw((*self.raw).pAppData.cast::<State>()));
+            if self.on_disk {
+                on_disk::free(self.raw);
+            } else {
+                drop(Box::from_raw((*self.raw).pAppData.cast::<State>()));
+            }
             drop(Box::from_raw(self.raw));
         }
     }
 }
 
 impl State {
-    /// A failure of anything but a write. A full disk is then one that a posted write met: after `SQLITE_FULL` SQLite
-    /// may go on with the transaction, taking for written what is not; after an I/O error it rolls back.
-    fn fail(&self, error: Error, io: c_int) -> c_int {
-        let code = if error.kind() == Kind::Quota { io } else { code::from_kind(error.kind(), io) };
-        self.keep(error, code)
+    pub fn pages(&self) -> &dyn Pages {
+        &*self.pages
     }
 
-    /// Keeps `error` for the connection.
-    fn keep(&self, error: Error, code: c_int) -> c_int {
-        if code != ffi::SQLITE_BUSY {
-            self.error.replace(Some(error));
-        }
+    /// The open databases.
+    pub fn databases(&self) -> std::cell::Ref<'_, Vec<Rc<Database>>> {
+        self.open.borrow()
+    }
+
+    /// The answer to SQLite for a failure of anything but a write: a full disk is an I/O error then, after which SQLite
+    /// rolls back, while after `SQLITE_FULL` it may go on with the transaction.
+    pub fn fail(&self, error: Error, io: c_int) -> c_int {
+        let code = if error.kind() == Kind::Quota { io } else { code::from_kind(error.kind(), io) };
+        self.keep(error);
         code
     }
 
-    /// The journal of a database that some connection has open.
-    fn journal(&self, path: &str) -> Option<Rc<dyn File>> {
-        self.journals.borrow().get(path).map(|(file, _)| Rc::clone(file))
+    /// The answer for a write that failed: whatever the cause, one that ends the transaction.
+    pub fn fail_write(&self, error: Error, io: c_int) -> c_int {
+        let code = if error.kind() == Kind::Quota { ffi::SQLITE_FULL } else { io };
+        self.keep(error);
+        code
     }
 
-    /// Opens a database file and, for the time it is open, its journal.
-    fn open_main(&self, path: &str, open: Open) -> Result<OpenFile, Error> {
-        let file: Rc<dyn File> = self.disk.open(path, open)?.into();
-        let lock = self.locks.open(path)?;
-        let journal = journal_path(path);
-        let mut journals = self.journals.borrow_mut();
-        if let Some((_, count)) = journals.get_mut(&journal) {
-            *count += 1;
-        } else {
-            let file = self.disk.open(&journal, Open::Create)?.into();
-            journals.insert(journal.clone(), (file, 1));
+    /// The answer for a write lock that is not to be had; the busy handler may queue for it.
+    pub fn fail_lock(&self, database: &Rc<Database>, error: Error) -> c_int {
+        match error.kind() {
+            // Neither is kept: SQLite may try again and succeed, and says itself what it is.
+            Kind::Busy | Kind::Conflict => {
+                self.busy.replace(Some(Rc::clone(database)));
+                code::from_kind(error.kind(), ffi::SQLITE_IOERR_LOCK)
+            }
+            _ => self.fail(error, ffi::SQLITE_IOERR_LOCK),
         }
-        Ok(OpenFile { path: path.to_owned(), file, lock: Some(lock), journal: Some(journal), saves: false })
+    }
+
+    /// Keeps `error` for the connection, unless what it follows from is kept already.
+    fn keep(&self, error: Error) {
+        self.error.borrow_mut().get_or_insert(error);
     }
 
     fn open(&self, path: Option<&str>, flags: c_int) -> Result<OpenFile, Error> {
-        let plain =
-            |path: &str, file, saves| OpenFile { path: path.to_owned(), file, lock: None, journal: None, saves };
-        // Temporary databases, statement journals and the like are nobody else's business: in memory.
-        let durable = ffi::SQLITE_OPEN_MAIN_DB | ffi::SQLITE_OPEN_MAIN_JOURNAL | ffi::SQLITE_OPEN_SUPER_JOURNAL;
-        let Some(path) = path.filter(|_| flags & durable != 0) else {
-            if flags & ffi::SQLITE_OPEN_WAL != 0 {
-                return Err(Error::new(Kind::Unsupported, "write-ahead logs need shared memory, which OPFS has not"));
-            }
-            return Ok(plain("a temporary file", MemDisk::new().open("temp", Open::Create)?.into(), false));
+        if flags & (ffi::SQLITE_OPEN_WAL | ffi::SQLITE_OPEN_SUPER_JOURNAL) != 0 {
+            return Err(Error::new(Kind::Unsupported, "databases here need no log or journal of SQLite's own"));
+        }
+        let Some(path) = path.filter(|_| flags & ffi::SQLITE_OPEN_MAIN_DB != 0) else {
+            return Ok(OpenFile::Memory(MemDisk::new().open("temp", Open::Create)?));
         };
         let open = match flags & (ffi::SQLITE_OPEN_CREATE | ffi::SQLITE_OPEN_EXCLUSIVE) {
             0 => Open::Existing,
             ffi::SQLITE_OPEN_CREATE => Open::Create,
             _ => Open::CreateNew,
         };
-        if flags & ffi::SQLITE_OPEN_MAIN_DB != 0 {
-            return self.open_main(path, open);
-        }
-        match self.journal(path) {
-            Some(file) => Ok(plain(path, file, true)),
-            None => Ok(plain(path, self.disk.open(path, open)?.into(), true)),
-        }
+        let database = Rc::new(Database::new(path, self.pages.open(path, open)?));
+        self.open.borrow_mut().push(Rc::clone(&database));
+        self.opened.set(true);
+        Ok(OpenFile::Database(database))
     }
 
-    fn close(&self, file: OpenFile) {
-        let Some(journal) = &file.journal else { return };
-        let mut journals = self.journals.borrow_mut();
-        if let Some((_, count)) = journals.get_mut(journal) {
-            *count -= 1;
-            if *count == 0 {
-                journals.remove(journal);
-            }
-        }
-    }
-
-    fn delete(&self, path: &str) -> Result<(), Error> {
-        match self.journal(path) {
-            Some(file) => file.set_len(0).and_then(|()| file.flush()),
-            None => self.disk.remove(path),
-        }
-    }
-
-    /// Whether a file exists; a journal that is not in force does not.
-    fn exists(&self, path: &str) -> Result<bool, Error> {
-        if let Some(file) = self.journal(path) {
-            let mut first = [0];
-            file.read_at(0, &mut first)?;
-            return Ok(first != [0]);
-        }
-        // SQLite looks for write-ahead logs that this VFS never makes.
-        if path.ends_with("-wal") {
-            return Ok(false);
-        }
-        match self.disk.open(path, Open::Existing) {
-            Ok(file) => Ok(!file.is_empty()?),
-            Err(error) if error.kind() == Kind::NotFound => Ok(false),
-            Err(error) => Err(error),
+    pub fn close(&self, file: OpenFile) {
+        if let OpenFile::Database(database) = file {
+            self.open.borrow_mut().retain(|open| !Rc::ptr_eq(open, &database));
+            self.busy.borrow_mut().take_if(|busy| Rc::ptr_eq(busy, &database));
         }
     }
 }
-
-/// The path of a database's rollback journal.
-pub(crate) fn journal_path(path: &str) -> String {
-    format!("{path}-journal")
-}
-
-/// SQLite's file object: its methods, then ours.
-#[repr(C)]
-struct Handle {
-    base: ffi::sqlite3_file,
-    vfs: *mut ffi::sqlite3_vfs,
-    open: *mut OpenFile,
-}
-
-struct OpenFile {
-    path: String,
-    file: Rc<dyn File>,
-    /// Databases only.
-    lock: Option<Box<dyn Lock>>,
-    /// Databases only: the journal's path.
-    journal: Option<String>,
-    /// Journals only: saves what SQLite is about to change.
-    saves: bool,
-}
-
-static METHODS: ffi::sqlite3_io_methods = ffi::sqlite3_io_methods {
-    iVersion: 1,
-    xClose: Some(close),
-    xRead: Some(read),
-    xWrite: Some(write),
-    xTruncate: Some(truncate),
-    xSync: Some(sync),
-    xFileSize: Some(file_size),
-    xLock: Some(lock),
-    xUnlock: Some(unlock),
-    xCheckReservedLock: Some(check_reserved_lock),
-    xFileControl: Some(file_control),
-    xSectorSize: Some(sector_size),
-    xDeviceCharacteristics: Some(device_characteristics),
-    xShmMap: None,
-    xShmLock: None,
-    xShmBarrier: None,
-    xShmUnmap: None,
-    xFetch: None,
-    xUnfetch: None,
-};
 
 /// # Safety
 /// `vfs` is one that [`Vfs::register`] made.
-unsafe fn state<'a>(vfs: *mut ffi::sqlite3_vfs) -> &'a State {
+pub(crate) unsafe fn state<'a>(vfs: *mut ffi::sqlite3_vfs) -> &'a State {
     // SAFETY: by the caller's promise `pAppData` is a live `State`.
     unsafe { &*(*vfs).pAppData.cast::<State>() }
-}
-
-/// # Safety
-/// `file` was opened by [`open`] and is not closed.
-unsafe fn opened<'a>(file: *mut ffi::sqlite3_file) -> (&'a State, &'a OpenFile) {
-    let handle = file.cast::<Handle>();
-    // SAFETY: by the caller's promise both pointers are as `open` set them.
-    unsafe { (state((*handle).vfs), &*(*handle).open) }
 }
 
 /// A path from SQLite, which hands back what `full_pathname` accepted, or adds a suffix to it.
@@ -304,6 +279,21 @@ unsafe fn path_of<'a>(path: *const c_char) -> Result<Option<&'a str>, Error> {
     }
 }
 
+/// Refuses what a URI may ask for that would read and write without locks.
+///
+/// # Safety
+/// `path` is null, or a path of a main database from SQLite, which has the URI's parameters behind its NUL.
+unsafe fn check_parameters(path: *const c_char) -> Result<(), Error> {
+    for parameter in [c"nolock", c"immutable"] {
+        // SAFETY: by the caller's promise; null is allowed.
+        if unsafe { ffi::sqlite3_uri_boolean(path, parameter.as_ptr(), 0) } != 0 {
+            let message = format!("the URI parameter {parameter:?} would switch the database's locks off");
+            return Err(Error::new(Kind::Unsupported, message));
+        }
+    }
+    Ok(())
+}
+
 unsafe extern "C" fn open(
     vfs: *mut ffi::sqlite3_vfs,
     path: *const c_char,
@@ -315,12 +305,10 @@ unsafe extern "C" fn open(
     unsafe {
         let state = state(vfs);
         (*file).pMethods = std::ptr::null();
-        match path_of(path).and_then(|path| state.open(path, flags)) {
+        let allowed = if flags & ffi::SQLITE_OPEN_MAIN_DB != 0 { check_parameters(path) } else { Ok(()) };
+        match allowed.and_then(|()| path_of(path)).and_then(|path| state.open(path, flags)) {
             Ok(open) => {
-                let handle = file.cast::<Handle>();
-                (*handle).vfs = vfs;
-                (*handle).open = Box::into_raw(Box::new(open));
-                (*file).pMethods = &raw const METHODS;
+                file::put(file, vfs, open);
                 if !out_flags.is_null() {
                     *out_flags = flags;
                 }
@@ -331,39 +319,21 @@ unsafe extern "C" fn open(
     }
 }
 
-unsafe extern "C" fn close(file: *mut ffi::sqlite3_file) -> c_int {
-    let handle = file.cast::<Handle>();
-    // SAFETY: SQLite closes a file once; the box was made in `open`.
-    unsafe {
-        let open = Box::from_raw((*handle).open);
-        (*handle).open = std::ptr::null_mut();
-        (*file).pMethods = std::ptr::null();
-        state((*handle).vfs).close(*open);
-    }
+/// Nothing that SQLite would remove is anywhere but in memory.
+unsafe extern "C" fn delete(_vfs: *mut ffi::sqlite3_vfs, _path: *const c_char, _sync_dir: c_int) -> c_int {
     ffi::SQLITE_OK
 }
 
-unsafe extern "C" fn delete(vfs: *mut ffi::sqlite3_vfs, path: *const c_char, _sync_dir: c_int) -> c_int {
-    // SAFETY: SQLite passes our VFS and a C string.
-    let (state, path) = unsafe { (state(vfs), path_of(path)) };
-    match path.and_then(|path| path.map_or(Ok(()), |path| state.delete(path))) {
-        Ok(()) => ffi::SQLITE_OK,
-        Err(error) if error.kind() == Kind::NotFound => ffi::SQLITE_IOERR_DELETE_NOENT,
-        Err(error) => state.fail(error, ffi::SQLITE_IOERR_DELETE),
-    }
-}
-
-unsafe extern "C" fn access(vfs: *mut ffi::sqlite3_vfs, path: *const c_char, _flags: c_int, out: *mut c_int) -> c_int {
-    // SAFETY: SQLite passes our VFS, a C string and room for the answer.
-    let (state, path) = unsafe { (state(vfs), path_of(path)) };
-    match path.and_then(|path| path.map_or(Ok(false), |path| state.exists(path))) {
-        Ok(exists) => {
-            // SAFETY: as above.
-            unsafe { *out = exists.into() };
-            ffi::SQLITE_OK
-        }
-        Err(error) => state.fail(error, ffi::SQLITE_IOERR_ACCESS),
-    }
+/// Nothing that SQLite asks for (journals, write-ahead logs) exists.
+unsafe extern "C" fn access(
+    _vfs: *mut ffi::sqlite3_vfs,
+    _path: *const c_char,
+    _flags: c_int,
+    out: *mut c_int,
+) -> c_int {
+    // SAFETY: SQLite passes room for the answer.
+    unsafe { *out = 0 };
+    ffi::SQLITE_OK
 }
 
 unsafe extern "C" fn full_pathname(
@@ -375,7 +345,7 @@ unsafe extern "C" fn full_pathname(
     // SAFETY: SQLite passes our VFS, a C string, and room for `out_bytes` bytes.
     unsafe {
         let state = state(vfs);
-        match path_of(path).and_then(|path| statik_disk::validate_path(path.unwrap_or(""))) {
+        match path_of(path).and_then(|path| files::validate_path(path.unwrap_or(""))) {
             Ok(()) => {
                 let bytes = CStr::from_ptr(path).to_bytes_with_nul();
                 if bytes.len() > out_bytes as usize {
@@ -387,153 +357,6 @@ unsafe extern "C" fn full_pathname(
             Err(error) => state.fail(error, ffi::SQLITE_CANTOPEN_FULLPATH),
         }
     }
-}
-
-unsafe extern "C" fn read(file: *mut ffi::sqlite3_file, buf: *mut c_void, count: c_int, offset: i64) -> c_int {
-    // SAFETY: SQLite passes an open file and room for `count` bytes.
-    let (state, open, buf) = unsafe {
-        let (state, open) = opened(file);
-        (state, open, std::slice::from_raw_parts_mut(buf.cast::<u8>(), count as usize))
-    };
-    match open.file.read_at(offset as u64, buf) {
-        Ok(read) if read == buf.len() => ffi::SQLITE_OK,
-        Ok(read) => {
-            buf[read..].fill(0);
-            ffi::SQLITE_IOERR_SHORT_READ
-        }
-        Err(error) => state.fail(error, ffi::SQLITE_IOERR_READ),
-    }
-}
-
-unsafe extern "C" fn write(file: *mut ffi::sqlite3_file, bytes: *const c_void, count: c_int, offset: i64) -> c_int {
-    // SAFETY: SQLite passes an open file and `count` bytes.
-    let (state, open, bytes) = unsafe {
-        let (state, open) = opened(file);
-        (state, open, std::slice::from_raw_parts(bytes.cast::<u8>(), count as usize))
-    };
-    if let Err(error) = open.file.write_at(offset as u64, bytes) {
-        let code = code::from_kind(error.kind(), ffi::SQLITE_IOERR_WRITE);
-        return state.keep(error, code);
-    }
-    // A disk may post writes. SQLite changes a page as soon as its record in the journal is written, so by then that
-    // must be known; `len` waits for what was posted.
-    if open.saves
-        && let Err(error) = open.file.len()
-    {
-        return state.fail(error, ffi::SQLITE_IOERR_WRITE);
-    }
-    ffi::SQLITE_OK
-}
-
-unsafe extern "C" fn truncate(file: *mut ffi::sqlite3_file, len: i64) -> c_int {
-    // SAFETY: SQLite passes an open file.
-    let (state, open) = unsafe { opened(file) };
-    match open.file.set_len(len as u64) {
-        Ok(()) => ffi::SQLITE_OK,
-        Err(error) => state.fail(error, ffi::SQLITE_IOERR_TRUNCATE),
-    }
-}
-
-unsafe extern "C" fn sync(file: *mut ffi::sqlite3_file, _flags: c_int) -> c_int {
-    // SAFETY: SQLite passes an open file.
-    let (state, open) = unsafe { opened(file) };
-    match open.file.flush() {
-        Ok(()) => ffi::SQLITE_OK,
-        Err(error) => state.fail(error, ffi::SQLITE_IOERR_FSYNC),
-    }
-}
-
-unsafe extern "C" fn file_size(file: *mut ffi::sqlite3_file, out: *mut i64) -> c_int {
-    // SAFETY: SQLite passes an open file and room for the answer.
-    let (state, open) = unsafe { opened(file) };
-    match open.file.len() {
-        Ok(len) => {
-            // SAFETY: as above.
-            unsafe { *out = len as i64 };
-            ffi::SQLITE_OK
-        }
-        Err(error) => state.fail(error, ffi::SQLITE_IOERR_FSTAT),
-    }
-}
-
-fn level(raw: c_int) -> Level {
-    match raw {
-        ffi::SQLITE_LOCK_NONE => Level::None,
-        ffi::SQLITE_LOCK_SHARED => Level::Shared,
-        ffi::SQLITE_LOCK_RESERVED => Level::Reserved,
-        ffi::SQLITE_LOCK_PENDING => Level::Pending,
-        _ => Level::Exclusive,
-    }
-}
-
-unsafe extern "C" fn lock(file: *mut ffi::sqlite3_file, to: c_int) -> c_int {
-    // SAFETY: SQLite passes an open file.
-    let (state, open) = unsafe { opened(file) };
-    match open.lock.as_ref().map_or(Ok(()), |lock| lock.raise(level(to))) {
-        Ok(()) => ffi::SQLITE_OK,
-        Err(error) => state.fail(error.at(&open.path), ffi::SQLITE_IOERR_LOCK),
-    }
-}
-
-unsafe extern "C" fn unlock(file: *mut ffi::sqlite3_file, to: c_int) -> c_int {
-    // SAFETY: SQLite passes an open file.
-    let (state, open) = unsafe { opened(file) };
-    match open.lock.as_ref().map_or(Ok(()), |lock| lock.lower(level(to))) {
-        Ok(()) => ffi::SQLITE_OK,
-        Err(error) => state.fail(error.at(&open.path), ffi::SQLITE_IOERR_UNLOCK),
-    }
-}
-
-unsafe extern "C" fn check_reserved_lock(file: *mut ffi::sqlite3_file, out: *mut c_int) -> c_int {
-    // SAFETY: SQLite passes an open file and room for the answer.
-    let (state, open) = unsafe { opened(file) };
-    match open.lock.as_ref().map_or(Ok(false), |lock| lock.reserved()) {
-        Ok(reserved) => {
-            // SAFETY: as above.
-            unsafe { *out = reserved.into() };
-            ffi::SQLITE_OK
-        }
-        Err(error) => state.fail(error.at(&open.path), ffi::SQLITE_IOERR_CHECKRESERVEDLOCK),
-    }
-}
-
-unsafe extern "C" fn file_control(_file: *mut ffi::sqlite3_file, op: c_int, arg: *mut c_void) -> c_int {
-    if op != ffi::SQLITE_FCNTL_PRAGMA {
-        return ffi::SQLITE_NOTFOUND;
-    }
-    // SAFETY: for a PRAGMA SQLite passes three strings: room for the answer, the name, and the value or null.
-    unsafe {
-        let strings = arg.cast::<*mut c_char>();
-        let name = CStr::from_ptr(*strings.add(1));
-        if !name.to_bytes().eq_ignore_ascii_case(b"locking_mode") {
-            return ffi::SQLITE_NOTFOUND;
-        }
-        // In exclusive mode SQLite would use a write-ahead log without shared memory, in a file that we do not keep.
-        *strings = allocated(c"normal");
-    }
-    ffi::SQLITE_OK
-}
-
-/// A copy of `text` that SQLite frees; null if there is no memory for it.
-fn allocated(text: &CStr) -> *mut c_char {
-    let bytes = text.to_bytes_with_nul();
-    // SAFETY: SQLite's allocator gives null or room for the bytes.
-    unsafe {
-        let copy = ffi::sqlite3_malloc64(bytes.len() as u64).cast::<c_char>();
-        if !copy.is_null() {
-            std::ptr::copy_nonoverlapping(bytes.as_ptr().cast(), copy, bytes.len());
-        }
-        copy
-    }
-}
-
-unsafe extern "C" fn sector_size(_file: *mut ffi::sqlite3_file) -> c_int {
-    SECTOR_BYTES
-}
-
-unsafe extern "C" fn device_characteristics(_file: *mut ffi::sqlite3_file) -> c_int {
-    // Bytes beside a write are not harmed by a crash during it: a journal need not save whole sectors.
-    ffi::SQLITE_IOCAP_POWERSAFE_OVERWRITE
 }
 
 unsafe extern "C" fn randomness(vfs: *mut ffi::sqlite3_vfs, count: c_int, out: *mut c_char) -> c_int {

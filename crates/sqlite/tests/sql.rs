@@ -1,21 +1,25 @@
-//! Connections and statements on a disk in memory: what SQL users rely on.
+//! Connections and statements on a store in memory: what SQL users rely on.
+
+mod support;
 
 use std::cell::Cell;
 use std::rc::Rc;
 
-use statik_bridge::locks::Table;
+use statik_bridge::pages::{Pages, local::Local, mem::MemPages};
 use statik_disk::{Disk, Kind, MemDisk, Open};
 use statik_sqlite::{Connection, Error, OpenOptions, Value, Vfs, files};
 
 struct Store {
     disk: MemDisk,
+    pages: Local,
     vfs: Rc<Vfs>,
 }
 
 fn store() -> Store {
     let disk = MemDisk::new();
-    let vfs = Vfs::register(Rc::new(disk.clone()), Rc::new(Table::new())).expect("register");
-    Store { disk, vfs }
+    let pages = Local::new(Rc::new(MemPages::on(Rc::new(disk.clone()))), support::clock);
+    let vfs = Vfs::register(Rc::new(pages.clone()), support::clock).expect("register");
+    Store { disk, pages, vfs }
 }
 
 impl Store {
@@ -47,7 +51,7 @@ fn what_is_committed_is_there_after_reopening() {
     db.exec("CREATE TABLE t(x); INSERT INTO t VALUES (1), (2); BEGIN; INSERT INTO t VALUES (3); ROLLBACK").unwrap();
     drop(db);
     assert_eq!(get(&store.open("dir/app.db"), "SELECT group_concat(x) FROM t"), "1,2");
-    assert_eq!(store.disk.list().unwrap(), ["dir/app.db", "dir/app.db-journal"]);
+    assert_eq!(store.disk.list().unwrap(), ["dir/app.db"]);
 }
 
 #[test]
@@ -117,7 +121,7 @@ fn failures_tell_kind_code_and_place() {
     missing.read_only = true;
     let read_only = store.open_with("a", missing).unwrap();
     assert_eq!(read_only.exec("DELETE FROM t").unwrap_err().kind(), Kind::ReadOnly);
-    for name in ["", "../a", "file:a", "a\0b"] {
+    for name in ["", "../a", "file:a", "a\0b", ".statik/log-a"] {
         assert_eq!(store.open_with(name, OpenOptions::default()).err().unwrap().kind(), Kind::Invalid, "{name:?}");
     }
 }
@@ -131,36 +135,8 @@ fn a_closed_database_refuses_and_lets_go_once_its_statements_are_gone() {
     assert_eq!(statement.step().unwrap_err().kind(), Kind::Closed);
     assert_eq!(db.exec("SELECT 1").unwrap_err().kind(), Kind::Closed);
     drop((db, statement));
+    store.pages.checkpoint().unwrap();
     store.disk.remove("a").unwrap();
-}
-
-#[test]
-fn connections_lock_each_other_out_as_sqlite_says() {
-    let store = store();
-    let none = OpenOptions { busy_timeout_ms: 0, ..OpenOptions::default() };
-    let one = store.open_with("a", none.clone()).unwrap();
-    let two = store.open_with("a", none).unwrap();
-    one.exec("CREATE TABLE t(x); BEGIN IMMEDIATE; INSERT INTO t VALUES (1)").unwrap();
-    assert_eq!(two.exec("BEGIN IMMEDIATE").unwrap_err().kind(), Kind::Busy);
-    assert_eq!(get(&two, "SELECT count(*) FROM t"), "0", "readers see what was committed");
-    one.exec("COMMIT").unwrap();
-    assert_eq!(get(&two, "SELECT count(*) FROM t"), "1");
-    let mut reading = two.prepare("SELECT x FROM t").unwrap();
-    assert!(reading.step().unwrap());
-    assert_eq!(one.exec("INSERT INTO t VALUES (2)").unwrap_err().kind(), Kind::Busy);
-    drop(reading);
-    one.exec("INSERT INTO t VALUES (2)").unwrap();
-}
-
-#[test]
-fn attached_databases_commit_together_and_leave_no_super_journal() {
-    let store = store();
-    let db = store.open("a");
-    db.exec("ATTACH 'b' AS b; CREATE TABLE t(x); CREATE TABLE b.t(x)").unwrap();
-    db.exec("BEGIN; INSERT INTO main.t VALUES (1); INSERT INTO b.t VALUES (2); COMMIT").unwrap();
-    drop(db);
-    assert_eq!(get(&store.open("b"), "SELECT x FROM t"), "2");
-    assert_eq!(store.disk.list().unwrap(), ["a", "a-journal", "b", "b-journal"]);
 }
 
 #[test]
@@ -200,30 +176,24 @@ fn waiting_for_a_lock_ends_with_the_timeout_or_when_told() {
 }
 
 #[test]
-fn wal_mode_is_not_pretended() {
-    let db = store().open("a");
-    assert_eq!(get(&db, "PRAGMA journal_mode=WAL"), "persist");
-    // In exclusive mode SQLite would do without shared memory, and leave a database that nobody else can open.
-    assert_eq!(get(&db, "PRAGMA locking_mode=EXCLUSIVE"), "normal");
-    assert_eq!(get(&db, "PRAGMA journal_mode=WAL"), "persist");
-}
-
-#[test]
 fn foreign_bytes_are_refused_with_a_reason() {
     let store = store();
     let db = store.open("good");
     db.exec("CREATE TABLE t(x); INSERT INTO t VALUES (zeroblob(100000))").unwrap();
     drop(db);
     files::check(&store.vfs, "good").unwrap();
+    store.pages.checkpoint().unwrap();
     let file = store.disk.open("good", Open::Existing).unwrap();
     let mut bytes = vec![0; file.len().unwrap() as usize];
     file.read_at(0, &mut bytes).unwrap();
+    let numbers = Cell::new(0);
+    let put = |bytes: &[u8]| {
+        let path = format!("file {}", numbers.replace(numbers.get() + 1));
+        store.disk.open(&path, Open::CreateNew).unwrap().write_at(0, bytes).unwrap();
+        path
+    };
     let refused = |bytes: &[u8], why: &str| {
-        let file = store.disk.open("bad", Open::Create).unwrap();
-        file.set_len(0).unwrap();
-        file.write_at(0, bytes).unwrap();
-        drop(file);
-        let error = files::check(&store.vfs, "bad").unwrap_err();
+        let error = files::check(&store.vfs, &put(bytes)).unwrap_err();
         assert_eq!(error.kind(), Kind::Corrupt);
         assert!(error.to_string().contains(why), "{error}");
     };
@@ -240,4 +210,12 @@ fn foreign_bytes_are_refused_with_a_reason() {
     refused(&with(16, 3), "page size");
     refused(&with(18, 9), "file format");
     refused(&with(103, 255), "");
+    let mut wal = with(18, 2);
+    wal[19] = 2;
+    let path = put(&wal);
+    files::check(&store.vfs, &path).unwrap();
+    store.pages.checkpoint().unwrap();
+    let mut versions = [0; 2];
+    store.disk.open(&path, Open::Existing).unwrap().read_at(18, &mut versions).unwrap();
+    assert_eq!(versions, [1, 1], "it is out of WAL mode");
 }
