@@ -1,16 +1,15 @@
 //! A connection: one open database, and what holds for all its statements.
 
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
 use std::ffi::{CStr, CString, c_int, c_void};
 use std::rc::Rc;
 use std::time::Duration;
 
-use statik_bridge::pages::Pages;
+use statik_bridge::pages::{Durability, Pages};
 use statik_disk::Kind;
 
 use crate::timing::{Histogram, Slow, has_plan};
-use crate::{Error, Result, SlowQuery, Statement, Timings, Value, Vfs, ffi};
+use crate::{Error, PlanRow, Result, SlowQuery, Statement, Timings, Value, Vfs, ffi};
 
 /// The place of the temporary database among those of a connection.
 const TEMP: c_int = 1;
@@ -28,11 +27,20 @@ pub struct OpenOptions {
     pub cache_kib: u32,
     /// Enforce foreign keys.
     pub foreign_keys: bool,
+    /// What `PRAGMA synchronous` is at first.
+    pub synchronous: Durability,
 }
 
 impl Default for OpenOptions {
     fn default() -> Self {
-        OpenOptions { create: true, read_only: false, busy_timeout_ms: 5000, cache_kib: 65536, foreign_keys: true }
+        OpenOptions {
+            create: true,
+            read_only: false,
+            busy_timeout_ms: 5000,
+            cache_kib: 65536,
+            foreign_keys: true,
+            synchronous: Durability::Full,
+        }
     }
 }
 
@@ -54,7 +62,7 @@ type Poll = Box<dyn Fn() -> bool>;
 
 /// An open database. Dropping it closes it.
 pub struct Connection {
-    db: Rc<Db>,
+    pub(crate) db: Rc<Db>,
 }
 
 /// What a connection shares with its statements.
@@ -139,7 +147,9 @@ impl Connection {
         if code != ffi::SQLITE_OK {
             return Err(self.failure(code, "configuring the connection"));
         }
-        self.db.adopt()
+        self.db.adopt()?;
+        // OFF is 0, NORMAL 1, FULL 2.
+        self.exec_untimed(&format!("PRAGMA synchronous={}", options.synchronous as u8))
     }
 
     /// The database's name.
@@ -407,22 +417,19 @@ impl Db {
         self.slow.borrow_mut().keep(sql, ms, rows, plan);
     }
 
-    fn plan(self: &Rc<Db>, sql: &str) -> Result<Vec<String>> {
+    fn plan(self: &Rc<Db>, sql: &str) -> Result<Vec<PlanRow>> {
         let (statement, _) = Statement::prepare(self, &format!("EXPLAIN QUERY PLAN {sql}"), 0)?;
         let Some(mut statement) = statement else { return Ok(Vec::new()) };
         statement.untimed();
-        let (mut lines, mut depths) = (Vec::new(), HashMap::from([(0, 0)]));
+        let mut plan = Vec::new();
         while statement.step()? {
-            let (Value::Integer(id), Value::Integer(parent), Value::Text(detail)) =
+            if let (Value::Integer(id), Value::Integer(parent), Value::Text(detail)) =
                 (statement.value(0), statement.value(1), statement.value(3))
-            else {
-                continue;
-            };
-            let depth = depths.get(&parent).copied().unwrap_or(0);
-            depths.insert(id, depth + 1);
-            lines.push("  ".repeat(depth) + &String::from_utf8_lossy(detail));
+            {
+                plan.push(PlanRow { id, parent, detail: String::from_utf8_lossy(detail).into_owned() });
+            }
         }
-        Ok(lines)
+        Ok(plan)
     }
 
     /// The failure that `code` stands for, with SQLite's message and the disk's, if it failed.

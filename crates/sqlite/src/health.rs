@@ -1,24 +1,24 @@
 //! How a database is, and what keeps it well: checks, copies, compaction.
 
 use std::ffi::{CStr, c_int};
+use std::rc::Rc;
 
 use statik_bridge::pages::Usage;
 use statik_disk::Kind;
 
+use crate::connection::Db;
 use crate::{Connection, Error, OpenOptions, Result, Value, ffi};
 
 /// The most that a check reports.
 const MAX_FINDINGS: usize = 100;
-/// A backup copies that many pages between two calls of its progress function.
-const BACKUP_PAGES: c_int = 256;
 
 /// How a database is. See [`Connection::health`].
 #[derive(Clone, Debug, PartialEq)]
 pub struct Health {
     /// What the integrity check finds wrong: nothing, if all is well.
     pub integrity: Vec<String>,
-    /// Rows that refer to rows that are not there.
-    pub foreign_key_violations: u64,
+    /// Rows that refer to rows that are not there, if looked for.
+    pub foreign_keys: Vec<ForeignKeyViolation>,
     /// All pages of the file.
     pub pages: u64,
     /// Those of them that are free.
@@ -26,10 +26,21 @@ pub struct Health {
     /// The size of a page.
     pub page_bytes: u64,
     /// How much of the database is out of order: the share of pages that do not lie behind the page that is read
-    /// before them. `None` if the integrity check finds something.
+    /// before them. `None` if that was not looked for, or the integrity check finds something.
     pub fragmentation: Option<f64>,
     /// What the store tells of its log.
     pub usage: Usage,
+}
+
+/// A row that refers to one that is not there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ForeignKeyViolation {
+    /// Its table.
+    pub table: String,
+    /// `None` in a table without row ids.
+    pub rowid: Option<i64>,
+    /// The table that lacks the other row.
+    pub parent: String,
 }
 
 /// What [`Connection::vacuum`] did.
@@ -51,8 +62,9 @@ pub struct CacheUse {
 }
 
 impl Connection {
-    /// Checks the main database as one snapshot: `full` compares indexes with their tables too, which takes as long as
-    /// reading everything in random order.
+    /// Checks the main database as one snapshot. `full` also compares indexes with their tables, looks for violated
+    /// foreign keys and tells the fragmentation, which takes as long as reading everything several times. Of each kind
+    /// at most 100 findings are told.
     pub fn health(&self, full: bool) -> Result<Health> {
         let own = !self.in_transaction();
         if own {
@@ -75,14 +87,23 @@ impl Connection {
                 integrity.push(String::from_utf8_lossy(finding).into_owned());
             }
         })?;
+        let mut foreign_keys = Vec::new();
+        if full {
+            self.each(&format!("SELECT * FROM pragma_foreign_key_check LIMIT {MAX_FINDINGS}"), |row| {
+                let text = |value| if let Value::Text(text) = value { text } else { &[][..] };
+                let text = |column| String::from_utf8_lossy(text(row.value(column))).into_owned();
+                let rowid = if let Value::Integer(rowid) = row.value(1) { Some(rowid) } else { None };
+                foreign_keys.push(ForeignKeyViolation { table: text(0), rowid, parent: text(2) });
+            })?;
+        }
         let sound = integrity.is_empty();
         Ok(Health {
             integrity,
-            foreign_key_violations: self.number("SELECT count(*) FROM pragma_foreign_key_check")?,
+            foreign_keys,
             pages: self.number("PRAGMA main.page_count")?,
             free_pages: self.number("PRAGMA main.freelist_count")?,
             page_bytes: self.number("PRAGMA main.page_size")?,
-            fragmentation: if sound { Some(self.fragmentation()?) } else { None },
+            fragmentation: if full && sound { Some(self.fragmentation()?) } else { None },
             usage: self.store()?.usage()?,
         })
     }
@@ -104,58 +125,20 @@ impl Connection {
         Ok(if pages == 0 { 0.0 } else { gaps as f64 / pages as f64 })
     }
 
-    /// Copies the main database, as it is now, to the new database `to`, while others go on reading and writing.
-    /// `progress` is told how many pages are left, and of how many; it answers whether to go on.
+    /// Starts to copy the main database, as it is now, to the database `to`, while others go on reading and writing.
     ///
-    /// What this connection has not committed is not copied. The copy appears as one commit: until then, and after a
-    /// failure, `to` is an empty file.
-    ///
-    /// # Errors
-    /// `Exists` if there is something in `to`; `Aborted` if `progress` said so.
-    pub fn backup(&self, to: &str, progress: &mut dyn FnMut(u64, u64) -> bool) -> Result<()> {
+    /// What this connection has not committed is not copied. The copy replaces what `to` holds, in one commit at the
+    /// end: until then, and after a failure, `to` is as it was, or empty if it was not there.
+    pub fn backup(&self, to: &str) -> Result<Backup> {
         let copy = Connection::open(self.vfs(), to, &OpenOptions { busy_timeout_ms: 0, ..OpenOptions::default() })?;
-        if copy.number("PRAGMA page_count")? != 0 {
-            return Err(Error::new(Kind::Exists, format!("backing up: {to:?} is not empty")));
-        }
         if self.name() == ":memory:" {
-            return copy.take_from(self, progress);
+            return Backup::start(copy, self);
         }
         let options = OpenOptions { read_only: true, foreign_keys: false, ..OpenOptions::default() };
         let source = Connection::open(self.vfs(), self.name(), &options)?;
         // One view for the whole copy: SQLite would start over after each change that another connection makes.
         source.exec_untimed("BEGIN; SELECT count(*) FROM sqlite_schema")?;
-        copy.take_from(&source, progress)
-    }
-
-    fn take_from(&self, source: &Connection, progress: &mut dyn FnMut(u64, u64) -> bool) -> Result<()> {
-        const MAIN: &CStr = c"main";
-        let (to, from) = (self.handle()?, source.handle()?);
-        // SAFETY: both handles are open and stay so until the backup is finished below.
-        let backup = unsafe { ffi::sqlite3_backup_init(to, MAIN.as_ptr(), from, MAIN.as_ptr()) };
-        if backup.is_null() {
-            // SAFETY: the handle is open.
-            return Err(self.failure(unsafe { ffi::sqlite3_extended_errcode(to) }, "backing up"));
-        }
-        let stopped = loop {
-            // SAFETY: the backup is not finished.
-            let (code, left, all) = unsafe {
-                let code = ffi::sqlite3_backup_step(backup, BACKUP_PAGES);
-                (code, ffi::sqlite3_backup_remaining(backup), ffi::sqlite3_backup_pagecount(backup))
-            };
-            match code {
-                ffi::SQLITE_OK if progress(left as u64, all as u64) => {}
-                ffi::SQLITE_OK => break Some(Error::new(Kind::Aborted, "the backup was stopped")),
-                ffi::SQLITE_DONE => {
-                    progress(0, all as u64);
-                    break None;
-                }
-                code => break Some(self.failure(code, "backing up")),
-            }
-        };
-        // What it answers is the failure of the last step.
-        // SAFETY: the backup is not finished, and never used again.
-        unsafe { ffi::sqlite3_backup_finish(backup) };
-        stopped.map_or(Ok(()), Err)
+        Backup::start(copy, &source)
     }
 
     /// Rewrites the main database so that it takes as little space as it can, in one commit.
@@ -183,5 +166,67 @@ impl Connection {
             if code == ffi::SQLITE_OK { Ok(now as u64) } else { Err(self.failure(code, "asking for the cache's use")) }
         };
         Ok(CacheUse { hits: count(ffi::SQLITE_DBSTATUS_CACHE_HIT)?, misses: count(ffi::SQLITE_DBSTATUS_CACHE_MISS)? })
+    }
+}
+
+/// A copy on its way, see [`Connection::backup`]. Dropping it ends it.
+pub struct Backup {
+    /// Null once finished.
+    raw: *mut ffi::sqlite3_backup,
+    to: Connection,
+    /// Open as long as SQLite reads from it.
+    _from: Rc<Db>,
+}
+
+impl Backup {
+    fn start(to: Connection, from: &Connection) -> Result<Backup> {
+        const MAIN: &CStr = c"main";
+        // SAFETY: both handles are open, and stay so as long as the backup has both.
+        let raw = unsafe { ffi::sqlite3_backup_init(to.handle()?, MAIN.as_ptr(), from.handle()?, MAIN.as_ptr()) };
+        if raw.is_null() {
+            // SAFETY: the handle is open.
+            return Err(to.failure(unsafe { ffi::sqlite3_extended_errcode(to.handle()?) }, "backing up"));
+        }
+        Ok(Backup { raw, to, _from: Rc::clone(&from.db) })
+    }
+
+    /// Copies up to so many pages more. Whether all are copied, and committed.
+    ///
+    /// # Errors
+    /// `Closed` after the end, or after a failure.
+    pub fn step(&mut self, pages: u32) -> Result<bool> {
+        if self.raw.is_null() {
+            return Err(Error::new(Kind::Closed, "the backup has ended"));
+        }
+        // SAFETY: the backup is not finished.
+        match unsafe { ffi::sqlite3_backup_step(self.raw, c_int::try_from(pages).unwrap_or(c_int::MAX)) } {
+            ffi::SQLITE_OK => Ok(false),
+            code => {
+                let failure = (code != ffi::SQLITE_DONE).then(|| self.to.failure(code, "backing up"));
+                self.finish();
+                failure.map_or(Ok(true), Err)
+            }
+        }
+    }
+
+    /// How many pages are to be copied, and how many of them still are, as of the last step.
+    pub fn pages(&self) -> (u64, u64) {
+        if self.raw.is_null() {
+            return (0, 0);
+        }
+        // SAFETY: the backup is not finished.
+        unsafe { (ffi::sqlite3_backup_pagecount(self.raw) as u64, ffi::sqlite3_backup_remaining(self.raw) as u64) }
+    }
+
+    fn finish(&mut self) {
+        // What it answers is the failure of the last step. Null is nothing to finish.
+        // SAFETY: the backup is not finished, and never used again.
+        unsafe { ffi::sqlite3_backup_finish(std::mem::replace(&mut self.raw, std::ptr::null_mut())) };
+    }
+}
+
+impl Drop for Backup {
+    fn drop(&mut self) {
+        self.finish();
     }
 }

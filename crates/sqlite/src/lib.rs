@@ -53,9 +53,9 @@ mod vfs;
 
 pub use connection::{Connection, OpenOptions};
 pub use error::{Error, Result};
-pub use health::{CacheUse, Health, Vacuumed};
+pub use health::{Backup, CacheUse, ForeignKeyViolation, Health, Vacuumed};
 pub use statement::{Column, Statement, Value};
-pub use timing::{SlowQuery, Timings};
+pub use timing::{PlanRow, SlowQuery, Timings};
 pub use vfs::Vfs;
 
 /// SQLite's version, for instance `3.53.4`.
