@@ -274,3 +274,56 @@ fn a_board_is_large_enough_and_new() {
     assert_eq!(owner(&cells), None);
     assert_eq!(cells.load(2), 16, "the largest power of two that fits");
 }
+
+/// Real threads: a server that commits, cuts and gives up old versions, and clients that must find, for every view, the
+/// contents of its commit or nothing.
+#[test]
+fn clients_read_while_the_server_writes() {
+    const COMMITS: u64 = 3000;
+    let cells = SharedCells::new(bytes(16));
+    let mut owner = Owner::new(Box::new(cells.clone()), 1).unwrap();
+    (0..3).for_each(|id| owner.add_client(id));
+    let file = owner.open_file(View { seq: 1, len: 1 }).unwrap();
+    let readers: Vec<_> = (0..3).map(|id| (id, cells.clone())).collect();
+    let read = |id: u32, cells: SharedCells| {
+        let guest = Guest::new(Box::new(cells), id).unwrap();
+        let (mut hits, mut seq) = (0, 0);
+        while seq < COMMITS {
+            let view = guest.view(file).unwrap();
+            assert!(view.len == view.seq && view.seq >= seq, "{view:?} after {seq}");
+            seq = view.seq;
+            for page in 0..32 {
+                let mut buf = [0; PAGE_BYTES];
+                if guest.read(file, page, seq, 0, &mut buf) {
+                    hits += 1;
+                    let expected = (page << 48 | last_change(page, seq)).to_le_bytes().repeat(PAGE_BYTES / 8);
+                    assert!(buf == expected[..], "page {page} of view {seq}");
+                }
+            }
+            guest.unpin(view);
+        }
+        hits
+    };
+    std::thread::scope(|scope| {
+        let threads: Vec<_> = readers.into_iter().map(|(id, cells)| scope.spawn(move || read(id, cells))).collect();
+        for seq in 2..=COMMITS {
+            for page in (0..32).filter(|page| last_change(*page, seq) == seq) {
+                let bytes = (page << 48 | seq).to_le_bytes().repeat(PAGE_BYTES / 8);
+                owner.fill(file, page, Version { from: seq, until: None }, &bytes);
+            }
+            owner.set_file(file, View { seq, len: seq });
+            if seq % 16 == 0 {
+                owner.raise_horizon(seq);
+                assert!(owner.oldest_pin().is_none_or(|(_, oldest)| (1..=seq).contains(&oldest)));
+            }
+        }
+        for thread in threads {
+            assert!(thread.join().unwrap() > 0, "a reader that found nothing");
+        }
+    });
+}
+
+/// Page `page` changes in every commit that its number plus 1 divides: the last one up to `seq`.
+fn last_change(page: u64, seq: u64) -> u64 {
+    seq - seq % (page + 1)
+}
