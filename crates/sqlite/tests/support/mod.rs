@@ -18,9 +18,21 @@ pub struct Watch {
     pub calls: RefCell<Vec<&'static str>>,
     pub commits: RefCell<Vec<(usize, Durability)>>,
     pub waits: Cell<u32>,
-    /// The call with this number (from 0) fails so.
-    pub fail: Cell<Option<(usize, Kind)>>,
-    pub failed: Cell<bool>,
+    pub fail: Cell<Option<Fault>>,
+    /// The next commit fails, and has an effect all the same or not.
+    pub fail_commit: Cell<Option<bool>>,
+    /// The call that failed.
+    pub failed: Cell<Option<&'static str>>,
+}
+
+/// A call that fails.
+#[derive(Clone, Copy, Debug)]
+pub struct Fault {
+    /// Its number, from 0.
+    pub at: usize,
+    pub kind: Kind,
+    /// It has done what it should all the same.
+    pub done: bool,
 }
 
 impl Watch {
@@ -28,8 +40,11 @@ impl Watch {
         let number = self.calls.borrow().len();
         self.calls.borrow_mut().push(name);
         match self.fail.get() {
-            Some((at, kind)) if at == number => {
-                self.failed.set(true);
+            Some(Fault { at, kind, done }) if at == number => {
+                self.failed.set(Some(name));
+                if done {
+                    run()?;
+                }
                 Err(Error::new(kind, format!("the test fails call {at}, {name}")))
             }
             _ => run(),
@@ -60,6 +75,10 @@ impl Pages for Watched {
 
     fn commit(&self, files: &[u32], durability: Durability) -> Result<u64> {
         self.watch.commits.borrow_mut().push((files.len(), durability));
+        if let Some(done) = self.watch.fail_commit.take() {
+            let at = self.watch.calls.borrow().len();
+            self.watch.fail.set(Some(Fault { at, kind: Kind::Io, done }));
+        }
         self.watch.call("commit", || self.pages.commit(files, durability))
     }
 
