@@ -1,7 +1,7 @@
 //! Durability: what was acknowledged is there after a crash, whole, in order, and nothing else is.
 //!
-//! [`log`] writes records to a file and reads them back, and tells a crash from damage. What stands on it decides what a
-//! record means: [`journal`] is for state that an application keeps in memory.
+//! [`log`] writes records to a file and reads them back, and tells a crash from damage. On it stand [`Store`], files of
+//! pages that commit together, atomically, and [`journal`], for state that an application keeps in memory.
 //!
 //! Invariants:
 //! - All bytes read back are hostile until their checksum is right: nothing here panics, hangs, or allocates by a length
@@ -13,8 +13,10 @@
 pub mod journal;
 pub mod log;
 mod options;
+mod store;
 
 pub use options::{Damage, Options, Recover};
+pub use store::Store;
 
 #[cfg(feature = "planted")]
 pub use options::Planted;

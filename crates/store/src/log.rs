@@ -26,6 +26,8 @@ use statik_disk::{Disk, Error, File, Kind, Open, Result};
 pub use scan::{Cursor, Record, Scanned, Tail, scan};
 pub use writer::{Appended, Writer};
 
+pub(crate) use scan::{peek, scan_trusting};
+
 /// What a record has before its payload.
 pub const HEADER_BYTES: usize = 56;
 /// Records begin at multiples of this.
@@ -44,7 +46,7 @@ pub fn successor(sequence: u64) -> u64 {
 }
 
 /// Where a record of `payload` bytes ends, if it begins at 0.
-fn record_bytes(payload: usize) -> usize {
+pub(crate) const fn record_bytes(payload: usize) -> usize {
     (HEADER_BYTES + payload).next_multiple_of(ALIGN)
 }
 

@@ -44,7 +44,7 @@ pub enum Tail {
 /// What a log holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Scanned {
-    /// The epoch, 0 if the record that starts it is bad.
+    /// The epoch. If the record that starts it is bad, the highest that any record has, 0 without one.
     pub epoch: u64,
     /// The number of the record that starts it: what the log holds comes after.
     pub start: u64,
@@ -78,7 +78,7 @@ pub fn scan(
 
 /// As [`scan`], but payloads are believed without a look at their checksum, if the caller is `credulous`: only the tests
 /// of the crash suite are.
-fn scan_trusting(
+pub(crate) fn scan_trusting(
     file: &dyn File,
     path: &str,
     after: Option<u64>,
@@ -128,6 +128,12 @@ fn scan_trusting(
     }
     window.classify(&mut scanned)?;
     Ok(Some(scanned))
+}
+
+/// The epoch of a log and the number of its start, if that is whole.
+pub(crate) fn peek(file: &dyn File, path: &str) -> Result<Option<(u64, u64)>> {
+    let header = Window { file, path, len: file.len()?, at: 0, bytes: Vec::new() }.header(0)?;
+    Ok(header.filter(|(header, _)| header.is_start()).map(|(header, _)| (header.epoch, header.sequence)))
 }
 
 /// A part of the file, in memory.
@@ -191,12 +197,16 @@ impl Window<'_> {
     fn without_start(&mut self) -> Result<Option<Scanned>> {
         let first = self.len.min(HEADER_BYTES as u64) as usize;
         let zeros = self.get(0, first)?.is_none_or(|bytes| bytes[..first].iter().all(|&byte| byte == 0));
-        if zeros && self.find(0, &mut |_| true)?.is_none() {
+        let mut found = None;
+        self.find(0, &mut |header| {
+            found = found.max(Some(header.epoch));
+            false
+        })?;
+        if zeros && found.is_none() {
             return Ok(None);
         }
-        let lost =
-            Scanned { epoch: 0, start: 0, first_previous: None, last: 0, end: 0, flushed: 0, tail: Tail::Damaged };
-        Ok(Some(lost))
+        let epoch = found.unwrap_or(0);
+        Ok(Some(Scanned { epoch, start: 0, first_previous: None, last: 0, end: 0, flushed: 0, tail: Tail::Damaged }))
     }
 
     /// Says what lies behind the last record.

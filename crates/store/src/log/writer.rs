@@ -79,6 +79,13 @@ impl Writer {
             file.set_len(scanned.end)?;
             file.flush()?;
         }
+        // What was read back was not necessarily flushed: the marks say what was.
+        let flushed = if torn { scanned.last } else { scanned.flushed.min(scanned.last) };
+        Ok(Writer { failed: None, flushed, ..Writer::frozen(file, path, scanned)? })
+    }
+
+    /// As [`Writer::resume`], whatever the log's end, but only to read from: every change is refused.
+    pub fn frozen(file: Rc<dyn File>, path: &str, scanned: &Scanned) -> Result<Writer> {
         let allocated = file.len()?;
         Ok(Writer {
             file,
@@ -86,15 +93,14 @@ impl Writer {
             epoch: scanned.epoch,
             last: scanned.last,
             next: successor(scanned.last),
-            // What was read back was not necessarily flushed: the marks say what was.
-            flushed: if torn { scanned.last } else { scanned.flushed.min(scanned.last) },
+            flushed: scanned.flushed.min(scanned.last),
             end: scanned.end,
             allocated,
             step_bytes: 0,
             kept: Vec::new(),
             keep_bytes: 0,
             scratch: Vec::new(),
-            failed: None,
+            failed: Some(Error::new(Kind::ReadOnly, "the log is only read").at(path)),
         })
     }
 
@@ -153,7 +159,7 @@ impl Writer {
 
     /// Continues another log that is durable up to `last`: the next record names that as its predecessor.
     pub fn follow(&mut self, last: u64) {
-        assert!(last >= self.last && self.flushed == self.last, "a log that has records continues itself");
+        assert!(last >= self.last, "numbers rise over all logs");
         (self.last, self.next, self.flushed) = (last, successor(last), last);
     }
 

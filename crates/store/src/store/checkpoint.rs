@@ -1,0 +1,312 @@
+//! Copying a log's commits to their files, and recycling it.
+//!
+//! A file is brought to what it was at the target: cut to the shortest that it was since the last checkpoint, given the
+//! newest version of each page, then its length. All of it can be done again after a crash, since the log stays until
+//! every file is flushed.
+
+use statik_bridge::pages::{Checkpoint, PAGE_BYTES};
+use statik_disk::{Error, Kind, Result};
+
+use super::file::{PAGE, PagedFile};
+use super::payload::{self, Builder};
+use super::stage::COALESCE_BYTES;
+use super::{Inner, Log, handle};
+
+/// A slice ends after so many calls of the disk, or so many bytes: about a millisecond where calls are dear.
+const SLICE_CALLS: usize = 8;
+const SLICE_BYTES: usize = 1 << 20;
+
+/// A log on its way to the files.
+pub(super) struct Job {
+    target: u64,
+    copies: Vec<Copy>,
+    /// The first file that is not copied, or, once all are, not flushed.
+    at: usize,
+    copied: bool,
+}
+
+/// A file on its way.
+struct Copy {
+    number: u32,
+    target: u64,
+    /// The shortest that the file was.
+    cut: Option<u64>,
+    len: u64,
+    /// Pages in order, with the log and the offset where they are.
+    pages: Vec<(u64, usize, u64)>,
+    next: usize,
+    step: Step,
+    /// It has to be flushed.
+    touched: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Step {
+    Cut,
+    Pages,
+    Len,
+    Done,
+}
+
+impl Inner {
+    pub fn checkpoint_target(&mut self) -> Result<Option<u64>> {
+        if let Some(job) = &self.job {
+            return Ok(Some(job.target));
+        }
+        if self.logs[self.current].bytes() == 0 {
+            return Ok(None);
+        }
+        self.changeable()?;
+        self.seal()?;
+        Ok(Some(self.usage.newest))
+    }
+
+    /// Closes the current log, durably, and goes on in the other.
+    fn seal(&mut self) -> Result<()> {
+        let sealed = self.current;
+        let writer = &mut self.logs[sealed].writer;
+        if writer.flushed() < writer.last() {
+            self.usage.flushes += 1;
+            writer.flush().map_err(|error| self.fail(error))?;
+        }
+        self.usage.durable = self.usage.newest;
+        let last = self.logs[sealed].writer.last();
+        self.current = 1 - sealed;
+        self.logs[self.current].writer.follow(last);
+        self.job = Some(self.job_for(sealed, self.usage.newest));
+        let staging: Vec<u32> =
+            self.files.iter().filter(|(_, file)| file.staged.is_some()).map(|(number, _)| *number).collect();
+        for number in staging {
+            self.take_along(number, sealed);
+        }
+        Ok(())
+    }
+
+    /// What is staged and needs the log needs the current one.
+    fn take_along(&mut self, number: u32, sealed: usize) {
+        let has_parts = self.files[&number].staged.as_ref().is_some_and(|staged| staged.part_pages > 0);
+        let has_directs = self.files[&number].has_staged_directs();
+        let moved = if has_parts { self.move_parts(number, sealed) } else { Ok(()) };
+        let noted = if has_directs { self.note_len(number) } else { Ok(()) };
+        if let (Err(error), Some(file)) = (moved.and(noted), self.files.get_mut(&number)) {
+            // Its writer is told, by the next change or the commit.
+            if let Some(staged) = &mut file.staged {
+                staged.failed = Some(error);
+            }
+        }
+    }
+
+    /// What has to be copied from a log that is closed.
+    pub(super) fn job_for(&self, sealed: usize, target: u64) -> Job {
+        let log = &self.logs[sealed];
+        let mut pages: Vec<_> = log.index.newest().collect();
+        pages.sort_unstable_by_key(|(number, page, _)| (*number, *page));
+        let mut numbers: Vec<u32> =
+            log.names.keys().copied().filter(|number| self.files.contains_key(number)).collect();
+        numbers.sort_unstable();
+        let copy = |number: u32| {
+            let start = pages.partition_point(|(other, ..)| *other < number);
+            let own = pages[start..].iter().take_while(|(other, ..)| *other == number);
+            let own = own.map(|(_, page, version)| (*page, version.commit, sealed, version.offset));
+            Copy::new(number, &self.files[&number], target, own)
+        };
+        Job { target, copies: numbers.into_iter().map(copy).collect(), at: 0, copied: false }
+    }
+
+    pub fn checkpoint(&mut self, oldest: Option<u64>) -> Result<Checkpoint> {
+        let Some(target) = self.checkpoint_target()? else { return Ok(Checkpoint::Idle) };
+        if oldest.is_some_and(|oldest| oldest < target) {
+            return Ok(Checkpoint::Blocked(target));
+        }
+        self.changeable()?;
+        let mut job = self.job.take().expect("there is a target");
+        let worked = self.work(&mut job);
+        if worked == Ok(true) {
+            return Ok(Checkpoint::Idle);
+        }
+        self.job = Some(job);
+        worked.map(|_| Checkpoint::More)
+    }
+
+    /// Does a slice; whether that was the last.
+    fn work(&mut self, job: &mut Job) -> Result<bool> {
+        if !job.copied {
+            let (mut calls, mut bytes) = (0, 0);
+            while let Some(copy) = job.copies.get_mut(job.at) {
+                if calls >= SLICE_CALLS || bytes >= SLICE_BYTES {
+                    return Ok(false);
+                }
+                if copy.step == Step::Done {
+                    job.at += 1;
+                    continue;
+                }
+                let written = self.copy_step(copy)?;
+                calls += usize::from(written.is_some());
+                bytes += written.unwrap_or(0);
+            }
+            (job.copied, job.at) = (true, 0);
+        }
+        #[cfg(feature = "planted")]
+        if self.has(crate::Planted::ResetBeforeDurable) {
+            job.at = job.copies.len();
+        }
+        while let Some(copy) = job.copies.get_mut(job.at) {
+            job.at += 1;
+            if copy.touched {
+                self.flush_file(copy.number)?;
+                return Ok(false);
+            }
+        }
+        self.recycle(job.target)?;
+        Ok(true)
+    }
+
+    fn flush_file(&mut self, number: u32) -> Result<()> {
+        // It may have been settled meanwhile, which flushed it.
+        let Some(file) = self.files.get(&number) else { return Ok(()) };
+        handle(file)?.flush().map_err(|error| self.fail(error))
+    }
+
+    /// Does one step of a file's copy; how many bytes the disk was given, `None` without a call.
+    fn copy_step(&mut self, copy: &mut Copy) -> Result<Option<usize>> {
+        let Some(file) = self.files.get_mut(&copy.number) else {
+            copy.step = Step::Done;
+            return Ok(None);
+        };
+        // Then the file is longer than it is at the target, and was not cut since.
+        let longer = file.has_staged_directs() || file.directs.iter().any(|direct| direct.commit > copy.target);
+        let resized = |file: &mut PagedFile, len: u64| -> Result<Option<usize>> {
+            if longer || file.physical == len {
+                return Ok(None);
+            }
+            handle(file)?.set_len(len)?;
+            (file.physical, file.extent) = (len, len);
+            Ok(Some(0))
+        };
+        let done = match copy.step {
+            Step::Cut => {
+                let end = file.extent.min(copy.cut.unwrap_or(u64::MAX));
+                let done = if file.physical > end { resized(file, end)? } else { None };
+                copy.step = Step::Pages;
+                done
+            }
+            Step::Pages => match copy.pages[copy.next..].first() {
+                Some(_) => Some(self.copy_run(copy)?),
+                None => {
+                    copy.step = Step::Len;
+                    None
+                }
+            },
+            Step::Len => {
+                let done = resized(file, copy.len)?;
+                file.extent = file.extent.max(copy.len.min(file.physical));
+                copy.step = Step::Done;
+                done
+            }
+            Step::Done => None,
+        };
+        copy.touched |= done.is_some();
+        Ok(done)
+    }
+
+    /// Copies pages that lie behind each other in the file, by one call.
+    fn copy_run(&mut self, copy: &mut Copy) -> Result<usize> {
+        let rest = &copy.pages[copy.next..];
+        let run = rest.chunk_by(|one, two| one.0 + 1 == two.0).next().expect("the caller has seen one");
+        let run = &run[..run.len().min(COALESCE_BYTES / PAGE_BYTES)];
+        let mut bytes = vec![0; run.len() * PAGE_BYTES];
+        let mut left = &mut bytes[..];
+        // Pages that lie behind each other in the log, too, are read together.
+        for part in run.chunk_by(|one, two| one.1 == two.1 && one.2 + PAGE == two.2) {
+            let (buf, after) = left.split_at_mut(part.len() * PAGE_BYTES);
+            self.logs[part[0].1].writer.read_at(part[0].2, buf)?;
+            left = after;
+        }
+        let start = run[0].0 * PAGE;
+        let file = self.files.get_mut(&copy.number).expect("the caller has it");
+        handle(file)?.write_at(start, &bytes)?;
+        let end = start + bytes.len() as u64;
+        (file.physical, file.extent) = (file.physical.max(end), file.extent.max(end));
+        copy.next += run.len();
+        Ok(bytes.len())
+    }
+
+    /// Starts a new epoch in the log that was copied.
+    fn recycle(&mut self, target: u64) -> Result<()> {
+        // Parts and lengths that were taken along must not live in the old epoch alone.
+        if self.files.values().any(PagedFile::has_staged_directs) {
+            self.flush_log()?;
+        }
+        let epoch = self.logs.iter().map(|log| log.writer.epoch()).max().expect("there are two") + 1;
+        #[cfg(feature = "planted")]
+        let epoch = if self.has(crate::Planted::ReuseEpoch) { epoch - 2 } else { epoch };
+        let soft_bytes = self.options.soft_bytes;
+        let Log { writer, index, names } = &mut self.logs[1 - self.current];
+        let last = writer.last();
+        if let Err(error) = writer.restart(epoch, last, &payload::start(target)) {
+            return Err(self.fail(error));
+        }
+        index.clear();
+        let names = std::mem::take(names);
+        // Without this the next start would find the file longer, which does no harm.
+        let trimmed = writer.trim(soft_bytes);
+        self.usage.checkpointed = target;
+        for (number, commit) in names {
+            if let Some(file) = self.files.get_mut(&number) {
+                file.prune(target);
+                file.base_commit = file.base_commit.max(commit);
+            }
+            self.forget_unused(number);
+        }
+        trimmed
+    }
+
+    pub fn settle(&mut self, path: &str) -> Result<()> {
+        let Some(&number) = self.numbers.get(path) else { return Ok(()) };
+        if self.file(number)?.users > 0 {
+            return Err(Error::new(Kind::Busy, "settling a file that is open").at(path));
+        }
+        self.changeable()?;
+        // Files change only by what is durable in the log.
+        self.flush_log()?;
+        let newest = self.usage.newest;
+        let mut pages: Vec<_> = Vec::new();
+        for log in [self.current, 1 - self.current] {
+            let own = self.logs[log].index.newest().filter(|(other, ..)| *other == number);
+            pages.extend(own.map(|(_, page, version)| (page, version.commit, log, version.offset)));
+        }
+        // The newest of each page, which is in the current log if it is in both.
+        pages.sort_by_key(|(page, commit, ..)| (*page, std::cmp::Reverse(*commit)));
+        pages.dedup_by_key(|(page, ..)| *page);
+        let mut copy = Copy::new(number, self.file(number)?, newest, pages.into_iter());
+        while copy.step != Step::Done {
+            self.copy_step(&mut copy)?;
+        }
+        // A checkpoint under way may have touched it, too.
+        self.flush_file(number)?;
+        let writer = &mut self.logs[self.current].writer;
+        writer.append(|bytes| Builder::new(bytes, payload::Kind::Note, 0).forget(path))?;
+        self.flush_log()?;
+        self.remove(number);
+        Ok(())
+    }
+}
+
+impl Copy {
+    /// Brings a file to what it was at `target`; of its pages, (page, commit, log, offset) in order.
+    fn new(number: u32, file: &PagedFile, target: u64, pages: impl Iterator<Item = (u64, u64, usize, u64)>) -> Copy {
+        let cuts: Vec<_> = file.cuts.iter().filter(|cut| cut.commit <= target).collect();
+        let gone = |page: u64, commit: u64| cuts.iter().any(|cut| cut.commit > commit && cut.page <= page);
+        let pages = pages.filter(|(page, commit, ..)| !gone(*page, *commit));
+        Copy {
+            number,
+            target,
+            cut: cuts.iter().map(|cut| cut.len).min(),
+            len: file.len_at(target),
+            pages: pages.map(|(page, _, log, offset)| (page, log, offset)).collect(),
+            next: 0,
+            step: Step::Cut,
+            touched: false,
+        }
+    }
+}
