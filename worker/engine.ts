@@ -15,13 +15,16 @@ import { buffersOf, type Batch } from '../web/sdk/src/rows.js';
 import { invoke, serve, type Port, type Request } from '../web/sdk/src/rpc.js';
 import { LocalDatabase, type Cursor } from '../web/sdk/src/sync-database.js';
 import {
-  Engine, enter, enterAsync, instantiate, isTrapped, type Export, type Import, type StoreConfig,
+  Engine, enter, enterAsync, instantiate, isTrapped, type Export, type Import, type Journal, type JournalCursor,
+  type StoreConfig,
 } from '../web/sdk/src/wasm.js';
 import type {
-  ColumnInfo, DatabaseInfo, DatabaseOptions, Operations, PlanRow, RunResult, SqlParams, TransactionOptions,
+  ColumnInfo, DatabaseInfo, DatabaseOptions, JournalDamage, JournalFrame, JournalOptions, Operations, PlanRow, RunResult, SqlParams, TransactionOptions,
 } from '../web/sdk/src/types.js';
 
 const DEFAULT_BUSY_TIMEOUT_MS = 5000;
+/** Frames of a journal that go in one message have about so many bytes. */
+const FRAMES_BYTES = 1024 * 1024;
 /** Between two attempts at a busy database, the first and the longest time. */
 const RETRY_MS = { first: 1, longest: 50 };
 
@@ -31,8 +34,16 @@ interface Opened {
   busyTimeoutMs: number;
 }
 
+interface OpenJournal {
+  journal: Journal;
+  /** Numbers of its cursors. */
+  cursors: Set<number>;
+}
+
 class EngineHost implements EngineMethods {
   readonly #databases = new Map<number, Opened>();
+  readonly #journals = new Map<number, OpenJournal>();
+  readonly #frames = new Map<number, JournalCursor>();
   readonly #imports = new Map<number, Import>();
   readonly #exports = new Map<number, Export>();
   readonly #interrupts = new Interrupts();
@@ -177,6 +188,69 @@ class EngineHost implements EngineMethods {
     return enterAsync(() => this.#engine.rename(from, to));
   }
 
+  async openJournal(name: string, options: JournalOptions): Promise<{ id: number; damage: JournalDamage | undefined }> {
+    await enterAsync(() => this.#engine.prepareJournal(name, options));
+    try {
+      const journal = enter(() => this.#engine.openJournal(name, options));
+      const id = ++this.#lastId;
+      this.#journals.set(id, { journal, cursors: new Set() });
+      return { id, damage: enter(() => journal.damage) };
+    } finally {
+      // While it is open its own handles are.
+      enter(() => this.#engine.releaseJournal(name));
+    }
+  }
+
+  appendJournal(id: number, frame: Uint8Array): number {
+    const { journal } = of(this.#journals, id, 'journal');
+    return enter(() => journal.append(frame));
+  }
+
+  flushJournal(id: number): number {
+    const { journal } = of(this.#journals, id, 'journal');
+    return enter(() => journal.flush());
+  }
+
+  snapshotJournal(id: number, state: Uint8Array): number {
+    const { journal } = of(this.#journals, id, 'journal');
+    return enter(() => journal.snapshot(state));
+  }
+
+  readSnapshot(id: number): JournalFrame | undefined {
+    const { journal } = of(this.#journals, id, 'journal');
+    return enter(() => journal.readSnapshot());
+  }
+
+  openFrames(id: number, from: number): number {
+    const { journal, cursors } = of(this.#journals, id, 'journal');
+    const frames = enter(() => journal.cursor(from));
+    const cursor = ++this.#lastId;
+    this.#frames.set(cursor, frames);
+    cursors.add(cursor);
+    return cursor;
+  }
+
+  readFrames(cursor: number): JournalFrame[] {
+    const reading = of(this.#frames, cursor, 'cursor');
+    const frames = enter(() => reading.read(FRAMES_BYTES));
+    if (frames.length === 0) this.closeFrames(cursor);
+    return frames;
+  }
+
+  closeFrames(cursor: number): void {
+    this.#frames.get(cursor)?.free();
+    this.#frames.delete(cursor);
+    for (const { cursors } of this.#journals.values()) cursors.delete(cursor);
+  }
+
+  closeJournal(id: number): void {
+    const { journal, cursors } = of(this.#journals, id, 'journal');
+    this.#journals.delete(id);
+    // They, too, keep its files open.
+    for (const cursor of cursors) this.closeFrames(cursor);
+    enter(() => journal.close());
+  }
+
   async importBegin(name: string): Promise<number> {
     const started = await enterAsync(() => this.#engine.importBegin(name));
     const id = ++this.#lastId;
@@ -225,6 +299,7 @@ class EngineHost implements EngineMethods {
 
   async close(): Promise<void> {
     for (const { database } of this.#databases.values()) database.close();
+    for (const id of [...this.#journals.keys()]) this.closeJournal(id);
     for (const running of this.#exports.values()) enter(() => running.close());
     for (const running of this.#imports.values()) await enterAsync(() => running.abort());
     // It may be closed before it has begun.
@@ -280,6 +355,8 @@ function of<T>(things: Map<number, T>, id: number, what: string): T {
 
 function transferOf(result: unknown): Transferable[] {
   if (result instanceof Uint8Array) return buffersOf([result]);
+  const frames = (Array.isArray(result) ? result : [result]) as Partial<JournalFrame | undefined>[];
+  if (frames[0]?.bytes instanceof Uint8Array) return buffersOf(frames.map((frame) => frame?.bytes ?? null));
   // An array has a method of that name.
   const values = (result as Partial<Batch> | undefined)?.values;
   return Array.isArray(values) ? buffersOf(values) : [];

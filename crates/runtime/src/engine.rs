@@ -17,6 +17,7 @@ use wasm_bindgen::prelude::wasm_bindgen;
 use crate::connection::Connection;
 use crate::convert::{JsResult, Options, database_out, invalid, metrics_out, strings, thrown};
 use crate::io::shared_cells;
+use crate::journal::Journal;
 use crate::store::Store;
 use crate::transfer::{Export, Import};
 
@@ -244,6 +245,24 @@ impl Engine {
     #[wasm_bindgen(js_name = renameSync)]
     pub fn rename_sync(&self, from: &str, to: &str) -> JsResult<()> {
         self.now("renaming a database", self.rename(from, to))
+    }
+
+    /// Direct mode: opens the handles that a journal needs, which stay open.
+    #[wasm_bindgen(js_name = prepareJournal)]
+    pub async fn prepare_journal(&self, name: &str, options: &JsValue) -> JsResult<()> {
+        Journal::prepare(&self.store, name, &Options(options)).await
+    }
+
+    /// Opens a journal; in direct mode one that is prepared.
+    #[wasm_bindgen(js_name = openJournal)]
+    pub fn open_journal(&self, name: &str, options: &JsValue) -> JsResult<Journal> {
+        Journal::open(&self.store, name, &Options(options))
+    }
+
+    /// Direct mode: lets the handles of this journal be closed once nobody used them for a while.
+    #[wasm_bindgen(js_name = releaseJournal)]
+    pub fn release_journal(&self, name: &str) -> JsResult<()> {
+        Journal::release(&self.store, name)
     }
 
     /// Starts an import.

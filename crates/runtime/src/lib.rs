@@ -12,6 +12,7 @@ mod connection;
 mod convert;
 mod engine;
 mod io;
+mod journal;
 mod store;
 mod transfer;
 

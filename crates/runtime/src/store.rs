@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use statik_bridge::Host;
-use statik_bridge::locks::Locks;
+use statik_bridge::locks::{Level, Lock, Locks};
 use statik_browser::Opfs;
 use statik_disk::{Disk, Error, Kind, Open, Result};
 use statik_sqlite::{Vfs, files};
@@ -13,14 +13,15 @@ use statik_sqlite::{Vfs, files};
 pub struct Store {
     disk: Rc<dyn Disk>,
     vfs: Rc<Vfs>,
+    locks: Rc<dyn Locks>,
     /// Direct mode on OPFS: the disk again, by its asynchronous side.
     direct: Option<Opfs>,
 }
 
 impl Store {
     pub fn new(disk: Rc<dyn Disk>, locks: Rc<dyn Locks>, direct: Option<Opfs>) -> statik_sqlite::Result<Store> {
-        let vfs = Vfs::on_disk(Rc::clone(&disk), locks)?;
-        Ok(Store { disk, vfs, direct })
+        let vfs = Vfs::on_disk(Rc::clone(&disk), Rc::clone(&locks))?;
+        Ok(Store { disk, vfs, locks, direct })
     }
 
     pub fn vfs(&self) -> &Rc<Vfs> {
@@ -29,6 +30,14 @@ impl Store {
 
     pub fn disk(&self) -> &Rc<dyn Disk> {
         &self.disk
+    }
+
+    /// Has `path` for its caller alone, among all that share the store, until it is dropped; else [`Kind::Busy`].
+    pub fn hold(&self, path: &str) -> Result<Box<dyn Lock>> {
+        let lock = self.locks.open(path)?;
+        lock.raise(Level::Shared)?;
+        lock.raise(Level::Reserved)?;
+        Ok(lock)
     }
 
     /// The asynchronous side, where there is one.

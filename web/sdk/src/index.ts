@@ -13,6 +13,7 @@
  */
 import { asyncDispose } from './dispose.js';
 import { failure, StatikError } from './errors.js';
+import { RemoteJournals } from './journal.js';
 import { emit, settings, type Settings } from './options.js';
 import { RemoteSqlite } from './sqlite.js';
 import { BridgeStore, DirectStore, type Store } from './store.js';
@@ -51,6 +52,7 @@ class RemoteStatik implements Statik {
   readonly mode: Mode;
   readonly storage: Storage;
   readonly sqlite: RemoteSqlite;
+  readonly journal: RemoteJournals;
   readonly #store: Store;
   #closing: Promise<void> | undefined;
 
@@ -59,6 +61,7 @@ class RemoteStatik implements Statik {
     this.mode = mode;
     this.storage = store.found.storage;
     this.sqlite = new RemoteSqlite(store);
+    this.journal = new RemoteJournals(store);
     this.#store = store;
   }
 
@@ -103,7 +106,7 @@ class RemoteStatik implements Statik {
 
   async #close(): Promise<void> {
     try {
-      await this.sqlite.close(this.#closed());
+      await Promise.all([this.sqlite.close(this.#closed()), this.journal.close(this.#closed())]);
     } finally {
       await this.#store.close();
     }

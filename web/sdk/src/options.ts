@@ -7,7 +7,7 @@
 import { failure } from './errors.js';
 import type { StoreConfig } from './statik.js';
 import type {
-  DatabaseOptions, IterateOptions, Mode, OpenOptions, QueryOptions, StatikEvent, TransactionOptions, TransferOptions,
+  DatabaseOptions, IterateOptions, JournalOptions, Mode, OpenOptions, QueryOptions, StatikEvent, TransactionOptions, TransferOptions,
 } from './types.js';
 
 /** OpenOptions without gaps. */
@@ -79,6 +79,26 @@ export function databaseOptions(options: DatabaseOptions = {}): DatabaseOptions 
     ...(cacheKib !== undefined && { cacheKib }),
     ...(foreignKeys !== undefined && { foreignKeys }),
   };
+}
+
+/** The options of `journal.open`. */
+export function journalOptions(options: JournalOptions = {}): JournalOptions {
+  object('options', options);
+  const durability = oneOf('durability', options.durability, ['full', 'normal']);
+  const recover = oneOf('recover', options.recover, ['truncate', 'refuse']);
+  return { ...(durability !== undefined && { durability }), ...(recover !== undefined && { recover }) };
+}
+
+/** What a journal keeps, as bytes that the caller does not see changed. */
+export function frameBytes(verb: string, frame: Uint8Array | string): Uint8Array<ArrayBuffer> {
+  if (typeof frame === 'string') return new TextEncoder().encode(frame);
+  if (frame instanceof Uint8Array) return new Uint8Array(frame);
+  throw failure('Invalid', `${verb}: a journal keeps Uint8Arrays and strings, not ${frame === null ? 'null' : typeof frame}`);
+}
+
+/** The number of a frame where a cursor begins; 0 stands for the oldest. */
+export function frameNumber(from: number | undefined): number {
+  return integer('from', from, 0) ?? 0;
 }
 
 /** The options of a query. */

@@ -2,7 +2,7 @@
 import type { Batch } from './rows.js';
 import type { StoreConfig } from './statik.js';
 import type {
-  ColumnInfo, DatabaseInfo, DatabaseOptions, Operations, PlanRow, RunResult, SqlParams, Storage, TransactionOptions,
+  ColumnInfo, DatabaseInfo, DatabaseOptions, JournalDamage, JournalFrame, JournalOptions, Operations, PlanRow, RunResult, SqlParams, Storage, TransactionOptions,
 } from './types.js';
 
 /** Where the data lies, and why, if that is not OPFS. */
@@ -57,6 +57,17 @@ export interface EngineMethods extends Mortal {
   exists(name: string): Promise<boolean>;
   remove(name: string): Promise<void>;
   rename(from: string, to: string): Promise<void>;
+  openJournal(name: string, options: JournalOptions): Promise<{ id: number; damage: JournalDamage | undefined }>;
+  appendJournal(id: number, frame: Uint8Array): number;
+  flushJournal(id: number): number;
+  snapshotJournal(id: number, state: Uint8Array): number;
+  readSnapshot(id: number): JournalFrame | undefined;
+  /** A number for `readFrames`. */
+  openFrames(id: number, from: number): number;
+  /** Some frames; none at the end, which closes it. */
+  readFrames(cursor: number): JournalFrame[];
+  closeFrames(cursor: number): void;
+  closeJournal(id: number): void;
   importBegin(name: string): Promise<number>;
   importWrite(id: number, chunk: Uint8Array): void;
   importFinish(id: number): Promise<DatabaseInfo>;

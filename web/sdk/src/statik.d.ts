@@ -4,7 +4,7 @@
  * their shapes. Every method that fails throws an `ErrorShape`. No code lives here.
  */
 import type {
-  ColumnInfo, DatabaseInfo, Damage, Health, Operations, RunResult, SlowQuery, SqlParams, SqlValue, Storage, Synchronous, VacuumResult,
+  ColumnInfo, DatabaseInfo, Damage, Health, JournalDamage, JournalFrame, JournalOptions, Operations, RunResult, SlowQuery, SqlParams, SqlValue, Storage, Synchronous, VacuumResult,
 } from './types.js';
 
 export default function init(options: { module_or_path: WebAssembly.Module }): Promise<unknown>;
@@ -127,6 +127,11 @@ export class Engine {
   // Bridge only (Unsupported in direct mode).
   removeSync(name: string): void;
   renameSync(from: string, to: string): void;
+  /** Direct: opens the handles that this journal needs. They stay open until `releaseJournal`. */
+  prepareJournal(name: string, options: JournalOptions): Promise<void>;
+  releaseJournal(name: string): void;
+  /** Direct: fails with Unsupported if not prepared. */
+  openJournal(name: string, options: JournalOptions): Journal;
   importBegin(name: string): Promise<Import>;
   exportBegin(name: string): Promise<Export>;
   /** Direct: the storage's counters. Bridge: this client's waits. */
@@ -141,6 +146,26 @@ export class Engine {
   tend(): number | undefined;
   /** Direct: flush and close all handles. All connections must be closed before. */
   close(): void;
+}
+
+export class Journal {
+  private constructor();
+  readonly damage: JournalDamage | undefined;
+  append(frame: Uint8Array): number;
+  flush(): number;
+  snapshot(state: Uint8Array): number;
+  readSnapshot(): JournalFrame | undefined;
+  /** 0: from the oldest that is kept. */
+  cursor(from: number): JournalCursor;
+  /** Idempotent. */
+  close(): void;
+}
+
+export class JournalCursor {
+  private constructor();
+  /** Frames until they have so many bytes together; none at the end. */
+  read(maxBytes: number): JournalFrame[];
+  free(): void;
 }
 
 export class Import {

@@ -15,6 +15,7 @@
 import { compile, wasmUrl } from './compile.js';
 import { asyncDispose } from './dispose.js';
 import { failure, StatikError } from './errors.js';
+import { LocalJournals } from './sync-journal.js';
 import { hold, holdStore, lifeLock } from './locks.js';
 import { databaseOptions, emit, settings, storeConfig, type Settings } from './options.js';
 import type { BridgeConfig, PortMethods, StorageFound } from './protocol.js';
@@ -44,7 +45,7 @@ export async function open(options: SyncOpenOptions): Promise<SyncStatik> {
   if (!('DedicatedWorkerGlobalScope' in globalThis)) {
     throw failure('Unsupported', 'statik-storage/sync works in dedicated workers only: it blocks its thread');
   }
-  const { port, databases = [], name, ...rest } = options;
+  const { port, databases = [], journals = [], name, ...rest } = options;
   if ((name === undefined) === (port === undefined)) throw failure('Invalid', 'open: give either option name or option port');
   // With a port the name is the page's to say; the checks of the others want one.
   const set = settings({ ...rest, name: name ?? 'port' } satisfies OpenOptions, location);
@@ -56,7 +57,7 @@ export async function open(options: SyncOpenOptions): Promise<SyncStatik> {
   if (!isolated) {
     emit(set, { type: 'mode', mode: 'direct', reason: 'the page is not cross-origin isolated, so there is no SharedArrayBuffer' });
   }
-  const joined = await (isolated && set.mode !== 'direct' ? own(set) : ownDirectly(set, databases));
+  const joined = await (isolated && set.mode !== 'direct' ? own(set) : ownDirectly(set, databases, journals, rest.recover));
   const { storage, reason = 'OPFS was refused' } = joined;
   if (storage === 'memory') emit(set, { type: 'fallback', storage, reason });
   return new LocalStatik(joined);
@@ -115,7 +116,9 @@ async function join(port: MessagePort, set: Settings): Promise<Joined> {
 }
 
 /** Direct mode: the files are ours. */
-async function ownDirectly(set: Settings, databases: readonly string[]): Promise<Joined> {
+async function ownDirectly(
+  set: Settings, databases: readonly string[], journals: readonly string[], recover: OpenOptions['recover'],
+): Promise<Joined> {
   const [release] = await Promise.all([
     holdStore(set.name, set.waitMs),
     compile(wasmUrl(set.wasmUrl)).then(instantiate),
@@ -127,6 +130,7 @@ async function ownDirectly(set: Settings, databases: readonly string[]): Promise
     const existing = await enterAsync(() => engine.list());
     const names = new Set([...existing.map(({ name }) => name), ...databases]);
     await enterAsync(() => engine.prepare([...names]));
+    for (const journal of journals) await enterAsync(() => engine.prepareJournal(journal, recover === undefined ? {} : { recover }));
     return { name: set.name, storage, reason, mode: 'direct', engine, leave: async () => release() };
   } catch (error) {
     release();
@@ -157,6 +161,7 @@ class LocalStatik implements SyncStatik {
   readonly mode: Mode;
   readonly storage: Storage;
   readonly sqlite: LocalSqlite;
+  readonly journal: LocalJournals;
   readonly #joined: Joined;
   #closing: Promise<void> | undefined;
 
@@ -165,6 +170,7 @@ class LocalStatik implements SyncStatik {
     this.mode = joined.mode;
     this.storage = joined.storage;
     this.sqlite = new LocalSqlite(joined);
+    this.journal = new LocalJournals(joined);
     this.#joined = joined;
   }
 
@@ -184,6 +190,7 @@ class LocalStatik implements SyncStatik {
   async #close(): Promise<void> {
     try {
       this.sqlite.close();
+      this.journal.close();
       enter(() => this.#joined.engine.close());
     } finally {
       await this.#joined.leave();

@@ -339,11 +339,89 @@ export interface Sqlite {
   export(name: string, options?: TransferOptions): Promise<ReadableStream<Uint8Array>>;
 }
 
+/** Durability for state that an app keeps in memory; see `Journal`. */
+export interface Journals {
+  /**
+   * Opens, or creates, a journal. `Busy` while it is open elsewhere in this store. The name has no slashes, and up to 100
+   * bytes.
+   */
+  open(name: string, options?: JournalOptions): Promise<Journal>;
+}
+
+export interface JournalOptions {
+  /** `full` (the default): an append resolves once it is durable. `normal`: once it is written; `flush()` makes it durable. */
+  durability?: 'full' | 'normal';
+  /**
+   * What to do when the journal was damaged (not by a crash: that it survives). Without it, it is read-only, as of before
+   * the damage. `truncate` cuts off what is damaged, after a copy of that was made; `refuse` does not open it: `Corrupt`.
+   */
+  recover?: 'truncate' | 'refuse';
+}
+
+/** A frame, or a snapshot with the number of the last frame in it. Frames are numbered from 1. */
+export interface JournalFrame {
+  seq: number;
+  bytes: Uint8Array;
+}
+
+/** What is not as it was written, though it was durable. */
+export interface JournalDamage {
+  /** The file, relative to the store. */
+  file: string;
+  /** From which byte on it is not to be trusted. */
+  offset: number;
+  /** The first frame concerned; for a snapshot, the frame up to which it goes. */
+  seq: number;
+  reason: string;
+  /** The file that has what was cut off. */
+  aside?: string;
+}
+
+/**
+ * An append-only log of frames with snapshots: an app appends what changes, now and then keeps a snapshot of all of its
+ * state, and when it starts reads the newest snapshot and the frames after it.
+ *
+ * ```ts
+ * const journal = await statik.journal.open('drawing');
+ * const { snapshot, frames } = await journal.recover();
+ * if (snapshot) drawing.load(snapshot.bytes);
+ * for await (const { bytes } of frames) drawing.apply(bytes);
+ * await journal.append(change);                  // durable when it resolves
+ * await journal.snapshot(drawing.save());        // frames that are not needed any more are dropped
+ * ```
+ *
+ * After a change has failed (for want of space, say) further ones fail with `Closed`: open it again to go on.
+ */
+export interface Journal extends AsyncDisposable {
+  readonly name: string;
+  /** What was found when it was opened. Unless it was cut off, the journal is read-only. */
+  readonly damage: JournalDamage | undefined;
+  /** Appends a frame of up to 64 MiB (a string as UTF-8); its number. Appends keep the order in which they were called. */
+  append(frame: Uint8Array | string): Promise<number>;
+  /** Makes all frames durable; the newest one's number. */
+  flush(): Promise<number>;
+  /**
+   * Keeps the state, of up to 256 MiB, that all frames appended so far have led to, durably; the number of the last of
+   * them. The frames after the snapshot before this one are kept, in case this one is ever damaged.
+   */
+  snapshot(state: Uint8Array | string): Promise<number>;
+  /**
+   * Frames from the number `from` on, by default from the oldest that is kept, up to the newest. `NotFound` if that one was
+   * dropped already, `Conflict` if a snapshot drops it meanwhile.
+   */
+  cursor(from?: number): AsyncIterableIterator<JournalFrame>;
+  /** The newest sound snapshot, if there is one, and the frames after it. */
+  recover(): Promise<{ snapshot?: JournalFrame; frames: AsyncIterableIterator<JournalFrame>; damage?: JournalDamage }>;
+  /** Does not flush. */
+  close(): Promise<void>;
+}
+
 export interface Statik extends AsyncDisposable {
   readonly name: string;
   readonly mode: Mode;
   readonly storage: Storage;
   readonly sqlite: Sqlite;
+  readonly journal: Journals;
   status(): Promise<Status>;
   /** Per-operation counts and timings of the storage. */
   metrics(): Promise<Operations>;
@@ -362,6 +440,8 @@ export interface SyncOpenOptions extends Omit<OpenOptions, 'name'> {
   port?: MessagePort;
   /** Direct mode only: new databases that will be opened (existing ones always can be). */
   databases?: readonly string[];
+  /** Direct mode only: journals that will be opened. With option `recover: 'truncate'` each of them can be opened so. */
+  journals?: readonly string[];
 }
 
 export interface SyncQueries {
@@ -401,11 +481,29 @@ export interface SyncSqlite {
   rename(from: string, to: string): void;
 }
 
+export interface SyncJournals {
+  /** In direct mode, those told to `open`. */
+  open(name: string, options?: JournalOptions): SyncJournal;
+}
+
+/** As `Journal`. */
+export interface SyncJournal extends Disposable {
+  readonly name: string;
+  readonly damage: JournalDamage | undefined;
+  append(frame: Uint8Array | string): number;
+  flush(): number;
+  snapshot(state: Uint8Array | string): number;
+  cursor(from?: number): IterableIterator<JournalFrame>;
+  recover(): { snapshot?: JournalFrame; frames: IterableIterator<JournalFrame>; damage?: JournalDamage };
+  close(): void;
+}
+
 export interface SyncStatik extends AsyncDisposable {
   readonly name: string;
   readonly mode: Mode;
   readonly storage: Storage;
   readonly sqlite: SyncSqlite;
+  readonly journal: SyncJournals;
   metrics(): Operations;
   close(): Promise<void>;
 }
