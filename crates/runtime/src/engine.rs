@@ -170,6 +170,7 @@ impl Engine {
             busy_timeout_ms: options.u32("busyTimeoutMs", defaults.busy_timeout_ms)?,
             cache_kib: options.u32("cacheKib", defaults.cache_kib)?,
             foreign_keys: options.bool("foreignKeys", defaults.foreign_keys)?,
+            ..defaults
         };
         if name != ":memory:" {
             files::validate_name(name).map_err(thrown)?;
