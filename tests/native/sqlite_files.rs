@@ -13,8 +13,8 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use random::{Random, seed};
-use statik_bridge::locks::Table;
-use statik_disk::{Crash, Disk, Faults, Kind, MemDisk, Open, SimDisk};
+use statik_bridge::pages::{Pages, local::Local, mem::MemPages};
+use statik_disk::{Disk, Kind, MemDisk, Open};
 use statik_sqlite::{Connection, Error, OpenOptions, Value, Vfs, files};
 
 /// A database: what comes before its first table, how it is made and then changed, and what is asked of it: queries
@@ -170,8 +170,18 @@ fn unload(disk: &dyn Disk, path: &str) -> Vec<u8> {
     bytes
 }
 
-fn vfs_on(disk: &MemDisk) -> Rc<Vfs> {
-    Vfs::on_disk(Rc::new(disk.clone()), Rc::new(Table::new())).expect("a VFS")
+/// A store of the disk's files.
+fn pages_on(disk: &MemDisk) -> Local {
+    Local::new(Rc::new(MemPages::on(Rc::new(disk.clone()))), clock)
+}
+
+fn vfs_on(pages: &Local) -> Rc<Vfs> {
+    Vfs::register(Rc::new(pages.clone()), clock).expect("a VFS")
+}
+
+/// Nothing here waits.
+fn clock() -> f64 {
+    0.0
 }
 
 /// What a query of one text column answers, in the form of the `sqlite3` command.
@@ -203,7 +213,8 @@ fn what_sqlite3_made_and_statik_changed_is_what_sqlite3_would_have_made() {
 
         let disk = MemDisk::new();
         load(&disk, "case.db", &bytes);
-        let vfs = vfs_on(&disk);
+        let pages = pages_on(&disk);
+        let vfs = vfs_on(&pages);
         files::check(&vfs, "case.db").unwrap_or_else(|error| panic!("{name}: {error}"));
         let db = Connection::open(&vfs, "case.db", &OpenOptions::default()).expect("open");
         db.exec(case.change).unwrap_or_else(|error| panic!("{name}: {error}"));
@@ -211,7 +222,8 @@ fn what_sqlite3_made_and_statik_changed_is_what_sqlite3_would_have_made() {
             assert_eq!(query(&db, sql).unwrap_or_else(|error| panic!("{name}: {error}")), *expected, "{name}: {sql}");
         }
         drop(db);
-        assert!(!in_force(&unload(&disk, "case.db-journal")), "{name}: the journal is settled");
+        pages.checkpoint().expect("checkpoint");
+        assert_eq!(disk.list().expect("list"), ["case.db"], "{name}: nothing else is left");
 
         std::fs::write(&ours, unload(&disk, "case.db")).expect("write");
         assert_eq!(cli(&ours, "PRAGMA integrity_check;"), "ok\n", "{name}");
@@ -227,12 +239,15 @@ fn vacuum_and_page_sizes_survive_the_way_back() {
     cli(&theirs, &format!("PRAGMA page_size=1024; PRAGMA auto_vacuum=INCREMENTAL; {CREATE}"));
     let disk = MemDisk::new();
     load(&disk, "a.db", &std::fs::read(&theirs).expect("read"));
-    let vfs = vfs_on(&disk);
+    let pages = pages_on(&disk);
+    let vfs = vfs_on(&pages);
     let db = Connection::open(&vfs, "a.db", &OpenOptions::default()).expect("open");
     db.exec("DELETE FROM t WHERE id > 100; PRAGMA incremental_vacuum(20)").expect("incremental vacuum");
+    pages.checkpoint().expect("checkpoint");
     let incremental = unload(&disk, "a.db").len();
     db.exec("PRAGMA page_size=8192; VACUUM").expect("vacuum");
     drop(db);
+    pages.checkpoint().expect("checkpoint");
     let bytes = unload(&disk, "a.db");
     assert!(bytes.len() < incremental && bytes.len().is_multiple_of(8192), "{} of {incremental} bytes", bytes.len());
     std::fs::write(&ours, bytes).expect("write");
@@ -349,7 +364,7 @@ fn a_damaged_database_gives_errors() {
     for base in &bases {
         let disk = MemDisk::new();
         load(&disk, "a.db", base);
-        use_all(&vfs_on(&disk), "a.db").expect("what is not damaged works");
+        use_all(&vfs_on(&pages_on(&disk)), "a.db").expect("what is not damaged works");
     }
     watched(move |doing| {
         let (mut refused, mut failed, mut misnamed, runs) = (0, 0, Vec::new(), 1200);
@@ -360,7 +375,7 @@ fn a_damaged_database_gives_errors() {
             let disk = MemDisk::new();
             load(&disk, "checked.db", &bytes);
             load(&disk, "unchecked.db", &bytes);
-            let vfs = vfs_on(&disk);
+            let vfs = vfs_on(&pages_on(&disk));
             doing(format!("checking damage {seed}"));
             match files::check(&vfs, "checked.db") {
                 Ok(()) => {
@@ -380,43 +395,5 @@ fn a_damaged_database_gives_errors() {
         println!("of {runs} damaged databases {refused} were refused; {failed} of {} uses failed", runs * 2 - refused);
         assert!(misnamed.is_empty(), "refused, but not as Corrupt:\n{}", misnamed.join("\n"));
         assert!(refused > runs / 2 && failed > runs / 4, "the damage does harm: {refused}, {failed}");
-    });
-}
-
-/// Whether a journal would be rolled back.
-fn in_force(journal: &[u8]) -> bool {
-    journal.first().is_some_and(|byte| *byte != 0)
-}
-
-#[test]
-fn a_damaged_journal_gives_errors() {
-    let seed = seed();
-    watched(move |doing| {
-        let (mut hot, mut recovered) = (0, 0);
-        for seed in seed..seed + 300 {
-            let mut random = Random(seed);
-            let sim = SimDisk::new(seed);
-            sim.set_faults(Faults { power_off_at: Some(40 + random.next() % 60), ..Faults::default() });
-            let vfs = Vfs::on_disk(Rc::new(sim.clone()), Rc::new(Table::new())).expect("a VFS");
-            let run = || -> Result<(), Error> {
-                let db = Connection::open(&vfs, "a.db", &OpenOptions::default())?;
-                (0..30)
-                    .try_for_each(|_| db.exec("CREATE TABLE IF NOT EXISTS t(x); INSERT INTO t VALUES (zeroblob(9000))"))
-            };
-            run().expect_err("the power goes");
-            let survivor = sim.crash(Crash::Seed(seed));
-            let mut journal = unload(&survivor, "a.db-journal");
-            hot += u64::from(in_force(&journal));
-            damage(&mut journal, &mut random);
-            survivor.remove("a.db-journal").expect("nobody has it open");
-            load(&survivor, "a.db-journal", &journal);
-            // A damaged journal may claim that the database had any length; SQLite would restore it.
-            survivor.set_faults(Faults { quota_bytes: Some(4 << 20), ..Faults::default() });
-            doing(format!("recovering by damaged journal {seed}"));
-            let vfs = Vfs::on_disk(Rc::new(survivor), Rc::new(Table::new())).expect("a VFS");
-            recovered += u64::from(files::settle(&vfs, "a.db").is_ok());
-        }
-        println!("{hot} journals were hot, {recovered} of 300 databases opened");
-        assert!(hot > 50 && recovered > 50, "journals are hot and databases open: {hot}, {recovered}");
     });
 }
