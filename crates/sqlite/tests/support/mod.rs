@@ -8,9 +8,10 @@ use std::time::{Duration, Instant};
 
 use statik_bridge::pages::local::Local;
 use statik_bridge::pages::mem::MemPages;
-use statik_bridge::pages::{Durability, Paged, Pages, Usage, View};
+use statik_bridge::pages::{Durability, PageStore, Paged, Pages, Usage, View};
 use statik_disk::{Disk, Error, Kind, MemDisk, Open, Result};
 use statik_sqlite::{Connection, OpenOptions, Value, Vfs};
+use statik_store::{Options, Store};
 
 /// What was called, and what is to fail.
 #[derive(Default)]
@@ -148,7 +149,8 @@ pub fn clock() -> f64 {
     START.with(Instant::elapsed).as_secs_f64() * 1000.0
 }
 
-/// A store in memory whose files lie on a disk once they are checkpointed.
+/// A store whose files lie on a disk once they are checkpointed: the reference in memory, or, in the test crate
+/// `on_store`, the real one.
 pub struct Bench {
     pub disk: MemDisk,
     pub local: Local,
@@ -160,7 +162,12 @@ impl Bench {
     pub fn new() -> Bench {
         let disk = MemDisk::new();
         let shared: Rc<dyn Disk> = Rc::new(disk.clone());
-        let local = Local::new(Rc::new(MemPages::on(shared)), clock);
+        let store: Rc<dyn PageStore> = if env!("CARGO_CRATE_NAME") == "on_store" {
+            Rc::new(Store::open(shared, Options::default()).expect("a store"))
+        } else {
+            Rc::new(MemPages::on(shared))
+        };
+        let local = Local::new(store, clock);
         let watch = Rc::new(Watch::default());
         let pages = Watched { pages: Rc::new(local.clone()), watch: Rc::clone(&watch) };
         let vfs = Vfs::register(Rc::new(pages), clock).expect("a VFS");
