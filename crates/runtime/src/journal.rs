@@ -4,7 +4,6 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use js_sys::{Array, Object, Uint8Array};
-use statik_bridge::locks::Lock;
 use statik_bridge::pages::Durability;
 use statik_disk::{Error, Kind, Open};
 use statik_store::Recover;
@@ -13,14 +12,14 @@ use wasm_bindgen::JsValue;
 use wasm_bindgen::prelude::wasm_bindgen;
 
 use crate::convert::{JsResult, Options, invalid, set, thrown};
-use crate::store::Store;
+use crate::store::{Hold, Store};
 
 /// An open journal, which nobody else of the store has open.
 #[wasm_bindgen]
 pub struct Journal {
     name: String,
     /// None once closed.
-    open: RefCell<Option<(journal::Journal, Box<dyn Lock>)>>,
+    open: RefCell<Option<(journal::Journal, Hold)>>,
 }
 
 /// Frames on their way to JavaScript.
@@ -31,7 +30,7 @@ pub struct JournalCursor {
     failed: RefCell<Option<Error>>,
 }
 
-/// What must not be asked for at the same time by two who would open a journal.
+/// What only one who has a journal open can hold.
 fn lock_of(name: &str) -> String {
     format!(".statik/journal/{name}/lock")
 }

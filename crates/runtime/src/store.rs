@@ -1,11 +1,13 @@
 //! A store as an engine sees it: its disk, its locks and the VFS on them, wherever they are.
 
+use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::rc::Rc;
 
 use statik_bridge::Host;
-use statik_bridge::locks::{Level, Lock, Locks};
+use statik_bridge::locks::Locks;
 use statik_browser::Opfs;
-use statik_disk::{Disk, Error, Kind, Open, Result};
+use statik_disk::{Disk, Error, File, Kind, Open, Result};
 use statik_sqlite::{Vfs, files};
 
 /// What an engine stands on. Names are changed here and not through the VFS, because in direct mode the platform does
@@ -13,15 +15,30 @@ use statik_sqlite::{Vfs, files};
 pub struct Store {
     disk: Rc<dyn Disk>,
     vfs: Rc<Vfs>,
-    locks: Rc<dyn Locks>,
+    /// Direct mode: what this engine, which has the store alone, holds.
+    held: Rc<RefCell<BTreeSet<String>>>,
     /// Direct mode on OPFS: the disk again, by its asynchronous side.
     direct: Option<Opfs>,
 }
 
+/// What [`Store::hold`] gives, until it is dropped.
+pub enum Hold {
+    File(Box<dyn File>),
+    Name(Rc<RefCell<BTreeSet<String>>>, String),
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        if let Hold::Name(held, path) = self {
+            held.borrow_mut().remove(path);
+        }
+    }
+}
+
 impl Store {
     pub fn new(disk: Rc<dyn Disk>, locks: Rc<dyn Locks>, direct: Option<Opfs>) -> statik_sqlite::Result<Store> {
-        let vfs = Vfs::on_disk(Rc::clone(&disk), Rc::clone(&locks))?;
-        Ok(Store { disk, vfs, locks, direct })
+        let vfs = Vfs::on_disk(Rc::clone(&disk), locks)?;
+        Ok(Store { disk, vfs, held: Rc::default(), direct })
     }
 
     pub fn vfs(&self) -> &Rc<Vfs> {
@@ -32,12 +49,29 @@ impl Store {
         &self.disk
     }
 
-    /// Has `path` for its caller alone, among all that share the store, until it is dropped; else [`Kind::Busy`].
-    pub fn hold(&self, path: &str) -> Result<Box<dyn Lock>> {
-        let lock = self.locks.open(path)?;
-        lock.raise(Level::Shared)?;
-        lock.raise(Level::Reserved)?;
-        Ok(lock)
+    /// Has `path`, which nothing else is kept at, for the caller alone among all that share the store.
+    ///
+    /// # Errors
+    /// [`Kind::Busy`] if somebody else has it.
+    pub fn hold(&self, path: &str) -> Result<Hold> {
+        let busy = || Error::new(Kind::Busy, "somebody else has it").at(path);
+        if self.direct.is_some() {
+            let path = path.to_owned();
+            return match self.held.borrow_mut().insert(path.clone()) {
+                true => Ok(Hold::Name(Rc::clone(&self.held), path)),
+                false => Err(busy()),
+            };
+        }
+        // A file that somebody has open cannot be removed; one whose owner died has been closed. Of two that find it so
+        // at the same time, one creates it.
+        match self.disk.remove(path) {
+            Err(error) if error.kind() != Kind::NotFound => return Err(error),
+            _ => {}
+        }
+        match self.disk.open(path, Open::CreateNew) {
+            Err(error) if error.kind() == Kind::Exists => Err(busy().because(error)),
+            file => Ok(Hold::File(file?)),
+        }
     }
 
     /// The asynchronous side, where there is one.
