@@ -16,6 +16,9 @@ import { CHECKOUT, setup } from './setup.mjs';
 /** No part takes this long; one that does hangs. */
 const LIMIT_MS = 25 * 60_000;
 
+/** Node's own runner; what it runs shares the machine's browsers. */
+const NODE_TEST = [process.execPath, '--test', '--test-concurrency=1', '--test-reporter=spec'];
+
 /** What only a browser can run. */
 const WASM_ONLY = ['statik-browser', 'statik-runtime', 'statik-browser-tests'];
 
@@ -27,6 +30,7 @@ const WASM_ONLY = ['statik-browser', 'statik-runtime', 'statik-browser-tests'];
  * @property {RegExp} [show] lines worth seeing even where all is well
  * @property {string} [cwd]
  * @property {() => string[][]} commands
+ * @property {boolean} [together] the commands run at the same time
  */
 
 /** @type {Record<string, Part>} in the order in which they run: the quick ones first */
@@ -61,7 +65,13 @@ const PARTS = {
       ]),
   },
   build: { needs: [...NEEDS, 'sample', 'trunk'], show: /^build: statik_bg/, commands: () => [['trunk', 'build']] },
-  e2e: { needs: ['node', 'sqlite3', 'browsers'], after: 'build', counted: true, commands: () => [nodeTest('tests/e2e')] },
+  e2e: {
+    needs: ['node', 'sqlite3', 'browsers'],
+    after: 'build',
+    counted: true,
+    together: true,
+    commands: () => ['chrome', 'firefox'].map((browser) => ['env', `STATIK_BROWSER=${browser}`, ...NODE_TEST, 'tests/e2e/suite.mjs']),
+  },
   package: { needs: ['node', 'browsers'], after: 'build', counted: true, commands: () => [[process.execPath, 'tests/package/run.mjs']] },
 };
 
@@ -70,10 +80,10 @@ function excluding(names) {
   return names.map((name) => `--exclude=${name}`);
 }
 
-/** Node's own runner over some folders' test files, one after another: they share the machine's browsers. @param {string[]} folders */
+/** Node's own runner over some folders' test files, one after another. @param {string[]} folders */
 function nodeTest(...folders) {
   const testsIn = (/** @type {string} */ folder) => readdirSync(path.join(CHECKOUT, folder)).filter((name) => name.endsWith('.test.mjs')).sort().map((name) => path.join(folder, name));
-  return [process.execPath, '--test', '--test-concurrency=1', '--test-reporter=spec', ...folders.flatMap(testsIn)];
+  return [...NODE_TEST, ...folders.flatMap(testsIn)];
 }
 
 /** @typedef {{ passed: number, failed: number }} Counts */
@@ -104,11 +114,14 @@ function countTests(output) {
  * @returns {Promise<Counts & { output: string }>}
  */
 async function runPart(part, env) {
+  const run = (/** @type {string[]} */ [program = '', ...args]) => attempt(program, args, { cwd: path.join(CHECKOUT, part.cwd ?? ''), env, quiet: true, limitMs: LIMIT_MS });
+  const commands = part.commands();
+  const results = part.together ? await Promise.all(commands.map(run)) : [];
   const total = { passed: 0, failed: 0, output: '' };
-  for (const [program = '', ...args] of part.commands()) {
-    const { ok, output } = await attempt(program, args, { cwd: path.join(CHECKOUT, part.cwd ?? ''), env, quiet: true, limitMs: LIMIT_MS });
+  for (const [i, command] of commands.entries()) {
+    const { ok, output } = results[i] ?? (await run(command));
     const counts = part.counted ? countTests(output) : { passed: 0, failed: 0 };
-    total.output += `$ ${[program, ...args].join(' ')}\n${output}`;
+    total.output += `$ ${command.join(' ')}\n${output}`;
     total.passed += counts.passed;
     total.failed += counts.failed;
     if (part.counted && ok && counts.passed === 0) {

@@ -12,8 +12,9 @@
  *     });
  *   });
  *
- * `STATIK_BROWSER=chrome` and `STATIK_MODE=bridge` narrow it down. Invariants: a test's tabs are closed behind it, and an
- * error that a page did not catch fails the test.
+ * `STATIK_BROWSER=chrome` and `STATIK_MODE=bridge` narrow it down. All suites of a process share one browser of each kind,
+ * but for those that launch it in a way of their own. Invariants: a test's tabs are closed behind it, and an error that a
+ * page did not catch fails the test; suites share no origin, so no storage.
  */
 import { after, afterEach, before, describe } from 'node:test';
 import { fileURLToPath } from 'node:url';
@@ -34,6 +35,23 @@ export const BROWSERS = chosen('STATIK_BROWSER', ['chrome', 'firefox']);
 export const MODES = chosen('STATIK_MODE', ['bridge', 'direct']);
 
 let stores = 0;
+
+/** @type {Map<string, Browser>} */
+const shared = new Map();
+
+/** The browser that this process has for everybody; another one, if that has died. @param {'chrome' | 'firefox'} name */
+export async function sharedBrowser(name) {
+  const running = shared.get(name);
+  if (running?.puppet.connected) return running;
+  await running?.kill();
+  const browser = await Browser.launch(name);
+  shared.set(name, browser);
+  return browser;
+}
+
+after(async () => {
+  for (const browser of shared.values()) await browser.close();
+});
 
 /** A page of a browser, on one store. */
 export class Tab {
@@ -125,19 +143,13 @@ export class Place {
     for (const tab of tabs) await tab.close();
     if (uncaught.length > 0) throw new Error(`not caught in the page: ${uncaught.join('\n')}`);
   }
-
-  /** Forgets the tabs of a browser that is gone, and goes on in another. */
-  moveTo(browser) {
-    this.#tabs.clear();
-    this.browser = browser;
-  }
 }
 
 /**
  * Defines a suite in every cell.
  * @param {string} name
  * @param {(place: Place) => void} define calls `test`
- * @param {{ browsers?: string[], modes?: string[], launch?: object }} [options]
+ * @param {{ browsers?: string[], modes?: string[], launch?: object }} [options] `launch`: a browser of its own, like that
  */
 export function matrix(name, define, { browsers = BROWSERS, modes = MODES, launch } = {}) {
   for (const browserName of browsers.filter((each) => BROWSERS.includes(each))) {
@@ -145,10 +157,10 @@ export function matrix(name, define, { browsers = BROWSERS, modes = MODES, launc
       let browser;
       const places = modes.filter((each) => MODES.includes(each)).map((mode) => new Place(undefined, mode));
       before(async () => {
-        browser = await Browser.launch(browserName, launch);
+        browser = launch ? await Browser.launch(browserName, launch) : await sharedBrowser(browserName);
         for (const place of places) place.browser = browser;
       });
-      after(() => browser?.close());
+      after(() => launch && browser?.close());
       for (const place of places) describe(place.mode, () => inPlace(place, define));
     });
   }

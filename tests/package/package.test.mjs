@@ -7,8 +7,8 @@ import { execFileSync } from 'node:child_process';
 import { cpSync, readdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { after, before, describe, test } from 'node:test';
-import { Browser, temporaryFolder } from '../e2e/browsers.mjs';
-import { BROWSERS, CHECKOUT, MODES } from '../e2e/matrix.mjs';
+import { temporaryFolder } from '../e2e/browsers.mjs';
+import { BROWSERS, CHECKOUT, MODES, sharedBrowser } from '../e2e/matrix.mjs';
 import { Server } from '../e2e/server.mjs';
 
 const LIMIT_MS = 60_000;
@@ -50,10 +50,9 @@ for (const browserName of BROWSERS) {
       let browser;
       before(async () => {
         server = await Server.start({ isolated: mode === 'bridge', roots: { '/': path.join(app, 'dist') } });
-        browser = await Browser.launch(browserName);
+        browser = await sharedBrowser(browserName);
       });
       after(async () => {
-        await browser?.close();
         await server?.close();
       });
 
