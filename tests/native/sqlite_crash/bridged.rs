@@ -12,7 +12,7 @@ fn serve(faults: Faults) -> Served {
     Thread::spawn(move || {
         let disk = SimDisk::new(0);
         disk.set_faults(faults);
-        DiskHost(disk)
+        DiskHost::in_memory(disk)
     })
 }
 
