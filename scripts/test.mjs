@@ -1,5 +1,6 @@
 /**
- * `npm test`: sets up what the tests need and runs them, all or the parts named (`npm test -- browser e2e`).
+ * `npm test`: sets up what the tests need and runs them, all or the parts named (`npm test -- browser e2e`). With
+ * `--deep` the crash suites judge a million crashes (`npm test -- crash --deep`).
  *
  * Each part says how many tests passed and how long it took; a failing one is shown whole, and the others still run.
  * The last line is always `N passed, N failed`, and any failure makes the exit code 1.
@@ -27,7 +28,7 @@ const WASM_ONLY = ['statik-browser', 'statik-runtime', 'statik-browser-tests'];
  * @property {string[]} needs of `setup`
  * @property {string} [after] the part whose result it runs on
  * @property {boolean} [counted] each of its commands runs tests and reports their number
- * @property {RegExp} [show] lines worth seeing even where all is well
+ * @property {(output: string) => string} [show] what is worth seeing even where all is well
  * @property {string} [cwd]
  * @property {() => string[][]} commands
  * @property {boolean} [together] the commands run at the same time
@@ -53,6 +54,12 @@ const PARTS = {
     counted: true,
     commands: () => [['cargo', 'test', '--workspace', ...excluding(WASM_ONLY), '--no-fail-fast']],
   },
+  crash: {
+    needs: ['rust'],
+    counted: true,
+    show: (output) => `${numbers(/: (\d+) crash points$/gm, output).reduce((sum, count) => sum + count, 0)} crash points`,
+    commands: () => [['cargo', 'test', '--package=statik-tests', '--test=pages_crash', '--test=sqlite_crash', '--no-fail-fast', '--', '--show-output']],
+  },
   sdk: { needs: ['node'], counted: true, commands: () => [nodeTest('tests/sdk', 'tests/soak')] },
   browser: {
     needs: ['rust', 'clang', 'bindgen', 'wasm-pack', 'browsers'],
@@ -64,7 +71,7 @@ const PARTS = {
         'env', '-u', other, 'wasm-pack', 'test', '--headless', browser, '--release', '--mode=no-install',
       ]),
   },
-  build: { needs: [...NEEDS, 'sample', 'trunk'], show: /^build: statik_bg/, commands: () => [['trunk', 'build']] },
+  build: { needs: [...NEEDS, 'sample', 'trunk'], show: (output) => /^build: statik_bg.*$/m.exec(output)?.[0] ?? '', commands: () => [['trunk', 'build']] },
   e2e: {
     needs: ['node', 'sqlite3', 'browsers'],
     after: 'build',
@@ -74,6 +81,11 @@ const PARTS = {
   },
   package: { needs: ['node', 'browsers'], after: 'build', counted: true, commands: () => [[process.execPath, 'tests/package/run.mjs']] },
 };
+
+/** What a pattern's first group matches, as numbers. @param {RegExp} pattern @param {string} text */
+function numbers(pattern, text) {
+  return Array.from(text.matchAll(pattern), ([, number]) => Number(number));
+}
 
 /** @param {readonly string[]} names */
 function excluding(names) {
@@ -146,7 +158,7 @@ function select(named) {
 async function test(named) {
   const parts = select(named);
   const begin = Date.now();
-  const env = { ...(await setup(parts.flatMap(([, part]) => part.needs))), ...QUIET };
+  const env = { ...(await setup(parts.flatMap(([, part]) => part.needs))), ...QUIET, ...(deep && { STATIK_CRASH_POINTS: '1000000' }) };
   console.log(`${column('setup')}${seconds(begin)}`);
   const total = { passed: 0, failed: 0 };
   const failing = new Set();
@@ -159,7 +171,7 @@ async function test(named) {
       failing.add(name);
       console.log(`\n──── ${name} ────\n${result.output}──── ${name} ────\n`);
     }
-    const shown = result.output.split('\n').filter((line) => result.failed === 0 && part.show?.test(line)).at(-1) ?? '';
+    const shown = (result.failed === 0 && part.show?.(result.output)) || '';
     if (result.failed > 0) process.stdout.write(column(name));
     console.log(`${seconds(begin)}${column(`${result.passed} passed`)}${result.failed > 0 ? `${result.failed} failed` : shown}`);
     total.passed += result.passed;
@@ -181,7 +193,8 @@ function seconds(begin) {
   return column(`${((Date.now() - begin) / 1000).toFixed(1)} s`);
 }
 
-const named = process.argv.slice(2);
+const deep = process.argv.includes('--deep');
+const named = process.argv.slice(2).filter((name) => name !== '--deep');
 /** @type {Counts} */
 let counts;
 try {

@@ -5,10 +5,9 @@ use std::rc::Rc;
 
 use statik_disk::{Disk, File, Open, Result};
 
-/// An operation of [`Disk`] or [`File`], of [`Lock`](crate::locks::Lock), or one that [`Pages`](crate::pages::Pages)
-/// needs.
+/// An operation of [`Disk`], [`File`] or [`Lock`](crate::locks::Lock).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[expect(missing_docs, reason = "each is the trait method of the same name, or described in docs/ring-format.md")]
+#[expect(missing_docs, reason = "each is the trait method of the same name")]
 pub enum Op {
     Open,
     Read,
@@ -25,23 +24,11 @@ pub enum Op {
     Unlock,
     Reserved,
     LockClose,
-    Attach,
-    Detach,
-    ReadPages,
-    ReadStaged,
-    Stage,
-    StageLen,
-    Release,
-    WaitLock,
-    Commit,
-    Durable,
-    Checkpoint,
-    Usage,
 }
 
 impl Op {
     /// All operations, in the order of their wire numbers.
-    pub const ALL: [Op; 27] = [
+    pub const ALL: [Op; 15] = [
         Op::Open,
         Op::Read,
         Op::Write,
@@ -57,18 +44,6 @@ impl Op {
         Op::Unlock,
         Op::Reserved,
         Op::LockClose,
-        Op::Attach,
-        Op::Detach,
-        Op::ReadPages,
-        Op::ReadStaged,
-        Op::Stage,
-        Op::StageLen,
-        Op::Release,
-        Op::WaitLock,
-        Op::Commit,
-        Op::Durable,
-        Op::Checkpoint,
-        Op::Usage,
     ];
 
     /// The name in JavaScript.
@@ -89,18 +64,6 @@ impl Op {
             Op::Unlock => "unlock",
             Op::Reserved => "reserved",
             Op::LockClose => "lockClose",
-            Op::Attach => "attach",
-            Op::Detach => "detach",
-            Op::ReadPages => "readPages",
-            Op::ReadStaged => "readStaged",
-            Op::Stage => "stage",
-            Op::StageLen => "stageLen",
-            Op::Release => "release",
-            Op::WaitLock => "waitLock",
-            Op::Commit => "commit",
-            Op::Durable => "durable",
-            Op::Checkpoint => "checkpoint",
-            Op::Usage => "usage",
         }
     }
 }

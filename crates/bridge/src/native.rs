@@ -2,7 +2,6 @@
 //!
 //! Invariant: nothing here polls; who waits is notified.
 
-use std::cell::Cell;
 use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::sync::atomic::{AtomicI32, Ordering::Relaxed, Ordering::SeqCst};
@@ -13,12 +12,8 @@ use std::time::{Duration, Instant};
 
 use statik_disk::Result;
 
-use crate::board;
 use crate::ring::BELL;
 use crate::{AsyncDoorbell, Cells, Client, ClientOptions, Host, Server, Woken};
-
-/// How many pages the board of a [`Thread`] caches.
-const CACHE_PAGES: usize = 256;
 
 /// Milliseconds since this was first called, for [`Client::new`] and [`Server::new`].
 pub fn clock() -> f64 {
@@ -129,37 +124,31 @@ type Call<H> = Box<dyn FnOnce(&Server<H>) + Send>;
 /// A server on a thread of its own. Dropping it stops the server and joins the thread.
 pub struct Thread<H: Host + 'static> {
     doorbell: SharedCells,
-    board: SharedCells,
     calls: mpsc::Sender<Call<H>>,
-    next_client: Cell<u32>,
-    thread: Option<JoinHandle<Result<()>>>,
+    next_client: std::cell::Cell<u32>,
+    thread: Option<JoinHandle<()>>,
 }
 
 impl<H: Host + 'static> Thread<H> {
-    /// Serves what `make` makes on the new thread, with a small board.
+    /// Serves what `make` makes on the new thread.
     pub fn spawn(make: impl FnOnce() -> H + Send + 'static) -> Self {
-        let (doorbell, board) = (SharedCells::new(64), SharedCells::new(board::bytes(CACHE_PAGES)));
+        let doorbell = SharedCells::new(64);
         let (calls, inbox) = mpsc::channel::<Call<H>>();
-        let (bell, shown) = (Doorbell::new(doorbell.clone()), board.clone());
+        let bell = doorbell.clone();
         let thread = std::thread::spawn(move || {
-            let server = Server::new(make(), shown, clock).expect("a new board of enough size");
+            let server = Server::new(make(), clock);
             run(&bell, server.serve(&bell), || {
                 while let Ok(call) = inbox.try_recv() {
                     call(&server);
                 }
-            })
+            });
         });
-        Thread { doorbell, board, calls, next_client: Cell::new(0), thread: Some(thread) }
+        Thread { doorbell, calls, next_client: std::cell::Cell::new(0), thread: Some(thread) }
     }
 
     /// The doorbell that the server waits on.
     pub fn doorbell(&self) -> &SharedCells {
         &self.doorbell
-    }
-
-    /// The board that the server writes.
-    pub fn board(&self) -> &SharedCells {
-        &self.board
     }
 
     /// A client for the calling thread, with a ring of the usual size.
@@ -168,8 +157,8 @@ impl<H: Host + 'static> Thread<H> {
     /// As [`Client::new`].
     pub fn client(&self, options: ClientOptions) -> Result<Client> {
         let ring = SharedCells::new(2 * 1024 * 1024 + 4096);
-        let id = self.add_client(ring.clone());
-        Client::new(ring, self.doorbell.clone(), self.board.clone(), id, options, clock)
+        self.add_client(ring.clone());
+        Client::new(ring, self.doorbell.clone(), options, clock)
     }
 
     /// Lets the server serve a ring and returns the number that it knows it by.
@@ -196,32 +185,15 @@ impl<H: Host + 'static> Thread<H> {
     }
 }
 
-impl<H: Host + 'static> Thread<H> {
-    /// Stops the server and joins the thread, as dropping it does, and tells how its service ended.
-    ///
-    /// # Errors
-    /// As [`Server::serve`].
-    pub fn stop(mut self) -> Result<()> {
-        self.join()
-    }
-
-    fn join(&mut self) -> Result<()> {
-        let Some(thread) = self.thread.take() else { return Ok(()) };
-        // If the thread has ended already, by a panic, the join tells.
-        let _ = self.calls.send(Box::new(Server::stop));
-        self.doorbell.ring();
-        match thread.join() {
-            Ok(result) => result,
-            Err(_) if std::thread::panicking() => Ok(()),
-            Err(_) => panic!("the server's thread panicked"),
-        }
-    }
-}
-
 impl<H: Host + 'static> Drop for Thread<H> {
     fn drop(&mut self) {
-        // Who wants to know calls `stop`.
-        let _ = self.join();
+        // If the thread has ended already, by a panic, the join below tells.
+        let _ = self.calls.send(Box::new(Server::stop));
+        self.doorbell.ring();
+        let joined = self.thread.take().map(JoinHandle::join);
+        if joined.is_some_and(|joined| joined.is_err()) && !std::thread::panicking() {
+            panic!("the server's thread panicked");
+        }
     }
 }
 
@@ -232,38 +204,17 @@ impl SharedCells {
     }
 }
 
-/// The server's end of a doorbell, and when its thread has to wake though nobody rings.
-struct Doorbell {
-    cells: SharedCells,
-    wake_at: Cell<Option<Instant>>,
-}
-
-impl Doorbell {
-    fn new(cells: SharedCells) -> Self {
-        Doorbell { cells, wake_at: Cell::new(None) }
-    }
-}
-
-impl AsyncDoorbell for Doorbell {
+impl AsyncDoorbell for SharedCells {
     fn count(&self) -> i32 {
-        self.cells.load(BELL)
+        self.load(BELL)
     }
 
     fn wait(&self, seen: i32, timeout: Duration) {
-        self.cells.wait(BELL, seen, timeout);
+        Cells::wait(self, BELL, seen, timeout);
     }
 
-    async fn changed(&self, seen: i32, timeout: Duration) {
-        // What no clock reaches is never.
-        let end = Instant::now().checked_add(timeout);
-        poll_fn(|_| {
-            if self.count() != seen || end.is_some_and(|end| Instant::now() >= end) {
-                return Poll::Ready(());
-            }
-            self.wake_at.set(end);
-            Poll::Pending
-        })
-        .await;
+    async fn changed(&self, seen: i32) {
+        poll_fn(|_| if self.count() == seen { Poll::Pending } else { Poll::Ready(()) }).await;
     }
 
     async fn turn(&self) {
@@ -286,17 +237,16 @@ impl Wake for Bell {
 }
 
 /// Runs a future to its end, `between` being what else the thread's event loop has to do.
-fn run<T>(doorbell: &Doorbell, future: impl Future<Output = T>, mut between: impl FnMut()) -> T {
-    let waker = Arc::new(Bell(doorbell.cells.clone())).into();
+fn run(doorbell: &SharedCells, future: impl Future<Output = ()>, mut between: impl FnMut()) {
+    let waker = Arc::new(Bell(doorbell.clone())).into();
     let mut future = pin!(future);
     loop {
         let seen = doorbell.count();
-        if let Poll::Ready(value) = future.as_mut().poll(&mut Context::from_waker(&waker)) {
-            return value;
+        if future.as_mut().poll(&mut Context::from_waker(&waker)).is_ready() {
+            return;
         }
         between();
-        let wake_in = doorbell.wake_at.take().map(|at| at.saturating_duration_since(Instant::now()));
-        doorbell.wait(seen, wake_in.unwrap_or(Duration::MAX));
+        Cells::wait(doorbell, BELL, seen, Duration::MAX);
     }
 }
 

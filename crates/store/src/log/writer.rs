@@ -67,21 +67,18 @@ impl Writer {
         Ok(writer)
     }
 
-    /// Goes on behind the records that a scan of the same file has found. What a crash left behind them is cut off,
-    /// durably.
+    /// Goes on behind the records that a scan of the same file has found. What a crash left behind them is cut off. All is
+    /// durable then: a process that died may have left records, even the start, that were never flushed.
     ///
     /// # Errors
     /// [`Kind::Corrupt`] if the log is damaged.
     pub fn resume(file: Rc<dyn File>, path: &str, scanned: &Scanned) -> Result<Writer> {
         must_not_be_damaged(scanned, path)?;
-        let torn = scanned.tail == Tail::Torn;
-        if torn {
+        if scanned.tail == Tail::Torn {
             file.set_len(scanned.end)?;
-            file.flush()?;
         }
-        // What was read back was not necessarily flushed: the marks say what was.
-        let flushed = if torn { scanned.last } else { scanned.flushed.min(scanned.last) };
-        Ok(Writer { failed: None, flushed, ..Writer::frozen(file, path, scanned)? })
+        file.flush()?;
+        Ok(Writer { failed: None, flushed: scanned.last, ..Writer::frozen(file, path, scanned)? })
     }
 
     /// As [`Writer::resume`], whatever the log's end, but only to read from: every change is refused.

@@ -53,12 +53,23 @@ impl Inner {
         if let Some(job) = &self.job {
             return Ok(Some(job.target));
         }
-        if self.logs[self.current].bytes() == 0 {
+        if !self.is_worth_sealing() {
             return Ok(None);
         }
         self.changeable()?;
         self.seal()?;
         Ok(Some(self.usage.newest))
+    }
+
+    /// Whether the current log has something to copy, or a file to cut, or much that was staged and is not any more: what
+    /// is staged would only go to the other log.
+    fn is_worth_sealing(&self) -> bool {
+        let Log { names, .. } = &self.logs[self.current];
+        let bytes = self.logs[self.current].bytes();
+        let left_over = |number: &u32| self.files.get(number).is_some_and(|file| file.physical > file.extent_staged());
+        self.usage.newest > self.usage.checkpointed
+            || names.keys().any(left_over)
+            || self.outgrows(bytes, self.options.soft_bytes)
     }
 
     /// Closes the current log, durably, and goes on in the other.
@@ -239,7 +250,8 @@ impl Inner {
         }
         let epoch = self.logs.iter().map(|log| log.writer.epoch()).max().expect("there are two") + 1;
         #[cfg(feature = "planted")]
-        let epoch = if self.has(crate::Planted::ReuseEpoch) { epoch - 2 } else { epoch };
+        let epoch =
+            if self.has(crate::Planted::ReuseEpoch) { self.logs[1 - self.current].writer.epoch() } else { epoch };
         let soft_bytes = self.options.soft_bytes;
         let Log { writer, index, names } = &mut self.logs[1 - self.current];
         let last = writer.last();

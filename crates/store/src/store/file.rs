@@ -125,6 +125,11 @@ impl PagedFile {
         self.high = self.high.max(len).max(self.base);
     }
 
+    /// Where what counts of the file on the disk ends, staged direct writes included.
+    pub fn extent_staged(&self) -> u64 {
+        self.extent.max(self.staged.as_ref().map_or(0, |staged| staged.direct.end() * PAGE))
+    }
+
     /// Whether staged pages lie in the file, beyond `extent`.
     pub fn has_staged_directs(&self) -> bool {
         self.staged.as_ref().is_some_and(|staged| !staged.direct.is_empty())

@@ -432,8 +432,6 @@ fn start(disk: Rc<dyn Disk>, options: Options, mut found: Found, damage: Option<
     for log in &mut inner.logs {
         log.writer.grow_by(STEP_BYTES.min(options.soft_bytes / 4).next_multiple_of(PAGE));
     }
-    // What is served from now on shall not be lost by the next crash.
-    inner.logs[inner.current].writer.flush()?;
     inner.job = sealed.map(|sealed| inner.job_for(sealed, target));
     inner.damage = damage;
     Ok(inner)

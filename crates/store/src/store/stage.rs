@@ -171,8 +171,7 @@ impl Inner {
     /// Cuts off what direct writes have left in a file and neither a commit nor what is staged makes count.
     pub(super) fn cut_leftovers(&mut self, number: u32) -> Result<()> {
         let file = self.file_mut(number)?;
-        let staged_end = file.staged.as_ref().map_or(0, |staged| staged.direct.end() * PAGE);
-        let end = file.extent.max(staged_end);
+        let end = file.extent_staged();
         if file.physical > end {
             handle(file)?.set_len(end)?;
             file.physical = end;
