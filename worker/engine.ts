@@ -9,17 +9,21 @@
 import { StatikError, failure } from '../web/sdk/src/errors.js';
 import { Interrupts } from '../web/sdk/src/interrupts.js';
 import { hold, holdStore } from '../web/sdk/src/locks.js';
-import type { BridgeConfig, EngineMethods, StorageFound } from '../web/sdk/src/protocol.js';
+import type {
+  BridgeConfig, ConnectionCounters, ConnectionOptions, Counters, EngineMethods, StorageFound,
+} from '../web/sdk/src/protocol.js';
 import { Ring } from '../web/sdk/src/ring.js';
 import { buffersOf, type Batch } from '../web/sdk/src/rows.js';
-import { invoke, serve, type Port, type Request } from '../web/sdk/src/rpc.js';
+import { invoke, serve, tell, type Port, type Request } from '../web/sdk/src/rpc.js';
 import { LocalDatabase, type Cursor } from '../web/sdk/src/sync-database.js';
+import { Tender } from '../web/sdk/src/tend.js';
 import {
-  Engine, enter, enterAsync, instantiate, isTrapped, type Export, type Import, type Journal, type JournalCursor,
+  Engine, enter, enterAsync, instantiate, isTrapped, type Backup, type Export, type Import, type Journal, type JournalCursor,
   type StoreConfig,
 } from '../web/sdk/src/wasm.js';
 import type {
-  ColumnInfo, DatabaseInfo, DatabaseOptions, JournalDamage, JournalFrame, JournalOptions, Operations, PlanRow, RunResult, SqlParams, TransactionOptions,
+  ColumnInfo, DatabaseInfo, Health, JournalDamage, JournalFrame, JournalOptions, PlanRow, RunResult, SqlParams,
+  TransactionOptions, VacuumResult,
 } from '../web/sdk/src/types.js';
 
 const DEFAULT_BUSY_TIMEOUT_MS = 5000;
@@ -34,6 +38,15 @@ interface Opened {
   busyTimeoutMs: number;
 }
 
+interface RunningBackup {
+  backup: Backup;
+  /** The database that it is of, and the one that it becomes. */
+  db: number;
+  to: string;
+  /** Whether there was such a database before. */
+  existed: boolean;
+}
+
 interface OpenJournal {
   journal: Journal;
   /** Numbers of its cursors. */
@@ -46,7 +59,9 @@ class EngineHost implements EngineMethods {
   readonly #frames = new Map<number, JournalCursor>();
   readonly #imports = new Map<number, Import>();
   readonly #exports = new Map<number, Export>();
+  readonly #backups = new Map<number, RunningBackup>();
   readonly #interrupts = new Interrupts();
+  readonly #tender = new Tender(() => enter(() => this.#engine.tend()));
   #engine!: Engine;
   #direct = false;
   #lastId = 0;
@@ -72,13 +87,13 @@ class EngineHost implements EngineMethods {
     const [release] = await Promise.all([holdStore(config.name, waitMs), instantiate(module)]);
     this.#direct = true;
     this.#begin(await enterAsync(() => Engine.direct(config)));
-    const { storage, reason } = this.#engine;
+    const { storage, reason, damage } = this.#engine;
     // Memory is this tab's alone.
     if (storage === 'memory') release();
-    return { storage, reason };
+    return { storage, reason, damage };
   }
 
-  async openDatabase(name: string, options: DatabaseOptions): Promise<number> {
+  async openDatabase(name: string, options: ConnectionOptions): Promise<number> {
     const { busyTimeoutMs = DEFAULT_BUSY_TIMEOUT_MS } = options;
     const request = this.#request;
     if (this.#direct && name !== ':memory:') {
@@ -90,7 +105,10 @@ class EngineHost implements EngineMethods {
     // Once it is open the connection itself keeps its handles open.
     const connection = await this.#patiently(busyTimeoutMs, open, undefined, request)
       .finally(() => enter(() => this.#engine.release(name)));
-    const database = new LocalDatabase(name, connection);
+    const database = new LocalDatabase(name, connection, {
+      ...(options.slowQueryMs !== undefined && { onSlow: (slow) => tell(port, { type: 'slowQuery', database: name, ...slow }) }),
+      ...(this.#direct && { onRun: () => this.#tender.touch() }),
+    });
     const id = ++this.#lastId;
     this.#databases.set(id, { database, cursors: new Map(), busyTimeoutMs });
     return id;
@@ -170,6 +188,56 @@ class EngineHost implements EngineMethods {
 
   rollback(db: number): void {
     this.#opened(db).database.rollback();
+  }
+
+  health(db: number, full: boolean): Promise<Health> {
+    const { database } = this.#opened(db);
+    return this.#statement(db, () => database.health({ full }));
+  }
+
+  vacuum(db: number): Promise<VacuumResult> {
+    const { database } = this.#opened(db);
+    return this.#statement(db, () => database.vacuum());
+  }
+
+  checkpoint(db: number): Promise<void> {
+    const { database } = this.#opened(db);
+    return this.#statement(db, () => database.checkpoint());
+  }
+
+  counters(db: number): ConnectionCounters {
+    return this.#opened(db).database.counters();
+  }
+
+  async backupBegin(db: number, to: string): Promise<number> {
+    const { database } = this.#opened(db);
+    const existed = await enterAsync(() => this.#engine.exists(to));
+    if (this.#direct) await enterAsync(() => this.#engine.prepare([to]));
+    const id = ++this.#lastId;
+    try {
+      this.#backups.set(id, { backup: database.beginBackup(to), db, to, existed });
+    } finally {
+      enter(() => this.#engine.release(to));
+    }
+    return id;
+  }
+
+  async backupStep(id: number, pages: number): Promise<{ doneBytes: number; totalBytes: number; done: boolean }> {
+    const { backup, db } = of(this.#backups, id, 'backup');
+    const { busyTimeoutMs } = this.#opened(db);
+    const done = await this.#patiently(busyTimeoutMs, () => enter(() => backup.step(pages)));
+    const { doneBytes, totalBytes } = backup;
+    // It is committed; what backupClose would undo is not there any more.
+    if (done) of(this.#backups, id, 'backup').existed = true;
+    this.#tender.touch();
+    return { doneBytes, totalBytes, done };
+  }
+
+  async backupClose(id: number): Promise<void> {
+    const { backup, to, existed } = of(this.#backups, id, 'backup');
+    this.#backups.delete(id);
+    enter(() => backup.close());
+    if (!existed) await enterAsync(() => this.#engine.remove(to));
   }
 
   list(): Promise<DatabaseInfo[]> {
@@ -293,16 +361,22 @@ class EngineHost implements EngineMethods {
     enter(() => running.close());
   }
 
-  metrics(): Operations {
-    return enter(() => this.#engine.metrics());
+  metrics(): Counters {
+    return enter(() => ({ operations: this.#engine.metrics(), usage: this.#engine.usage() }));
+  }
+
+  durable(): void {
+    enter(() => this.#engine.durable());
   }
 
   async close(): Promise<void> {
+    for (const id of [...this.#backups.keys()]) await this.backupClose(id);
     for (const { database } of this.#databases.values()) database.close();
     for (const id of [...this.#journals.keys()]) this.closeJournal(id);
     for (const running of this.#exports.values()) enter(() => running.close());
     for (const running of this.#imports.values()) await enterAsync(() => running.abort());
     // It may be closed before it has begun.
+    this.#tender.stop();
     if (this.#engine !== undefined) enter(() => this.#engine.close());
   }
 
@@ -362,5 +436,6 @@ function transferOf(result: unknown): Transferable[] {
   return Array.isArray(values) ? buffersOf(values) : [];
 }
 
+const port = globalThis as unknown as Port;
 const host = new EngineHost();
-serve(globalThis as unknown as Port, (request) => host.serve(request), { isFatal: isTrapped, transferOf });
+serve(port, (request) => host.serve(request), { isFatal: isTrapped, transferOf });

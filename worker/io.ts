@@ -3,10 +3,9 @@
  * client whose own Web Lock is free, since its thread is gone.
  */
 import { hold, holdStore, watch, type Release } from '../web/sdk/src/locks.js';
-import type { IoMethods, StorageFound } from '../web/sdk/src/protocol.js';
+import type { Counters, IoMethods, StorageFound } from '../web/sdk/src/protocol.js';
 import { failFatally, invoke, serve, type Port } from '../web/sdk/src/rpc.js';
 import { enter, enterAsync, instantiate, IoServer, isTrapped, type StoreConfig } from '../web/sdk/src/wasm.js';
-import type { Operations } from '../web/sdk/src/types.js';
 
 class IoHost implements IoMethods {
   readonly #clients = new Map<number, Release>();
@@ -18,21 +17,26 @@ class IoHost implements IoMethods {
   }
 
   async start(
-    module: WebAssembly.Module, config: StoreConfig, doorbell: SharedArrayBuffer, waitMs: number,
-  ): Promise<StorageFound> {
+    module: WebAssembly.Module, config: StoreConfig, doorbell: SharedArrayBuffer, cacheBytes: number, waitMs: number,
+  ): Promise<StorageFound & { board: SharedArrayBuffer }> {
     const [release] = await Promise.all([holdStore(config.name, waitMs), instantiate(module)]);
-    this.#server = await enterAsync(() => IoServer.open({ ...config, doorbell }));
-    const { storage, reason } = this.#server;
+    const board = new SharedArrayBuffer(enter(() => IoServer.boardBytes(cacheBytes)));
+    this.#server = await enterAsync(() => IoServer.open({ ...config, doorbell, board }));
+    const { storage, reason, damage } = this.#server;
     // Memory is this tab's alone.
     if (storage === 'memory') release();
     this.#serving = enterAsync(() => this.#server.serve());
     this.#serving.catch((error: unknown) => failFatally(port, error));
-    return { storage, reason };
+    return { storage, reason, damage, board };
   }
 
   addClient(id: number, ring: SharedArrayBuffer, lock: string): void {
     enter(() => this.#server.addClient(id, ring));
-    this.#clients.set(id, watch(lock, () => this.removeClient(id)));
+    const unwatch = watch(lock, () => {
+      // By now its id may be another's.
+      if (this.#clients.get(id) === unwatch) this.removeClient(id);
+    });
+    this.#clients.set(id, unwatch);
   }
 
   removeClient(id: number): void {
@@ -43,8 +47,12 @@ class IoHost implements IoMethods {
     enter(() => this.#server.removeClient(id));
   }
 
-  metrics(): Operations {
-    return enter(() => this.#server.metrics());
+  metrics(): Counters {
+    return enter(() => ({ operations: this.#server.metrics(), usage: this.#server.usage() }));
+  }
+
+  durable(): void {
+    enter(() => this.#server.durable());
   }
 
   async stop(): Promise<void> {

@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { load } from './load.mjs';
 
-const { settings, databaseOptions, iterateOptions, queryOptions, transactionMode, transferOptions, signalIn } = await load("export * from './options.js'");
+const { settings, databaseOptions, healthOptions, poolOptions, iterateOptions, queryOptions, transactionMode, transferOptions, signalIn } = await load("export * from './options.js'");
 
 const page = { href: 'https://app.test/path/page.html', origin: 'https://app.test' };
 
@@ -13,7 +13,8 @@ test('a name is all that is needed', () => {
   assert.equal(typeof onEvent, 'function');
   assert.deepEqual(rest, {
     name: 'app', fallback: undefined, waitMs: 5000, deadlineMs: 30000, idleMs: 30000, sanityCheck: false, verbosity: 0,
-    mode: undefined, opfs: true, workersUrl: undefined, wasmUrl: undefined,
+    mode: undefined, opfs: true, recover: undefined, cacheBytes: 64 << 20, slowQueryMs: undefined, onMetrics: undefined,
+    metricsIntervalMs: 10_000, workersUrl: undefined, wasmUrl: undefined,
   });
 });
 
@@ -25,6 +26,9 @@ test('an invalid option is named with what came', () => {
     ['sanityCheck', { name: 'a', sanityCheck: 'on' }], ['verbosity', { name: 'a', verbosity: 3 }],
     ['mode', { name: 'a', mode: 'fast' }], ['opfs', { name: 'a', opfs: 1 }],
     ['workersUrl', { name: 'a', workersUrl: 'https://elsewhere.test/' }], ['wasmUrl', { name: 'a', wasmUrl: 'https://[' }],
+    ['recover', { name: 'a', recover: 'retry' }], ['cacheBytes', { name: 'a', cacheBytes: 1000 }],
+    ['slowQueryMs', { name: 'a', slowQueryMs: -1 }], ['metricsIntervalMs', { name: 'a', metricsIntervalMs: 0 }],
+    ['onMetrics', { name: 'a', onMetrics: true }],
     ['onEvent', { name: 'a', onEvent: 'log' }], ['urlOptions', { name: 'a', urlOptions: 'yes' }],
   ];
   for (const [option, options] of cases) {
@@ -70,4 +74,26 @@ test('the options of databases and calls', () => {
   assert.throws(() => transferOptions({ onProgress: 1 }), { code: 'Invalid', message: /^option onProgress / });
   assert.equal(transactionMode(), 'immediate');
   assert.throws(() => transactionMode({ mode: 'fast' }), { code: 'Invalid', message: /^option mode / });
+});
+
+test('a pool has a writer and readers by the cores, within bounds', () => {
+  const rest = { acquireTimeoutMs: 30_000, idleMs: 10_000 };
+  assert.equal(poolOptions(undefined, 4), undefined);
+  assert.equal(poolOptions({ pool: false }, 4), undefined);
+  assert.deepEqual(poolOptions({ pool: true }, 4), { min: 2, max: 4, ...rest });
+  assert.deepEqual(poolOptions({ pool: {} }, 1), { min: 2, max: 2, ...rest });
+  assert.deepEqual(poolOptions({ pool: {} }, 64), { min: 2, max: 8, ...rest });
+  assert.deepEqual(poolOptions({ pool: { max: 1 } }, 64), { min: 1, max: 1, ...rest });
+  assert.deepEqual(poolOptions({ pool: { min: 12, acquireTimeoutMs: 1, idleMs: 0 } }, 4), { min: 12, max: 12, acquireTimeoutMs: 1, idleMs: 0 });
+  for (const pool of ['yes', null, 3, { min: 0 }, { max: 1.5 }, { min: 3, max: 2 }, { acquireTimeoutMs: -1 }, { idleMs: 'long' }]) {
+    assert.throws(() => poolOptions({ pool }, 4), { code: 'Invalid' }, JSON.stringify(pool));
+  }
+});
+
+test('synchronous and full take only what they know', () => {
+  assert.deepEqual(databaseOptions({ synchronous: 'normal', pool: true }), { synchronous: 'normal' });
+  assert.throws(() => databaseOptions({ synchronous: 'extra' }), { code: 'Invalid' });
+  assert.equal(healthOptions().full, false);
+  assert.equal(healthOptions({ full: true }).full, true);
+  assert.throws(() => healthOptions({ full: 1 }), { code: 'Invalid' });
 });

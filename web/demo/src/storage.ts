@@ -29,7 +29,7 @@ export class StoragePanel {
     showSummary(status);
     showDetails(status, this.#declined);
     this.#persist.hidden = status.persisted === true || status.storage === 'memory';
-    if (this.#dialog.open) showCounters(await this.#statik.metrics());
+    if (this.#dialog.open) showCounters((await this.#statik.metrics()).operations);
   }
 
   async #askToPersist(): Promise<void> {

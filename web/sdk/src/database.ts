@@ -7,17 +7,21 @@
  */
 import { asyncDispose } from './dispose.js';
 import { failure, ignoreClosed, StatikError } from './errors.js';
-import { iterateOptions, queryOptions, signalIn, transactionMode } from './options.js';
+import { cacheMetrics, queryMetrics } from './metrics.js';
+import { healthOptions, iterateOptions, queryOptions, signalIn, transactionMode, transferOptions } from './options.js';
+import type { ConnectionCounters } from './protocol.js';
 import { Queue } from './queue.js';
 import { portable, shape, type Batch } from './rows.js';
 import type { Call, Session } from './session.js';
 import type {
-  ColumnInfo, Database, IterateOptions, PlanRow, Queries, QueryOptions, Row, RunResult, SqlParams, Statement, Transaction,
-  TransactionOptions, TransferOptions,
+  ColumnInfo, Database, DatabaseInfo, DatabaseMetrics, Health, HealthOptions, IterateOptions, PlanRow, Queries, QueryOptions,
+  Row, RunResult, SqlParams, Statement, Transaction, TransactionOptions, TransferOptions, VacuumResult,
 } from './types.js';
 
 /** Rows fetched at once where the caller wants all. Rust stops earlier at about a MiB. */
 const ALL_ROWS = 0x7fffffff;
+/** Pages that a backup copies before other calls get a turn. */
+const BACKUP_PAGES = 256;
 
 /** The connection that a database and its transactions share. */
 export interface Connected {
@@ -50,18 +54,18 @@ abstract class Scope implements Queries {
   }
 
   async exec(sql: string, options?: Signal): Promise<void> {
-    return this.#enqueue((call) => call('exec', this.connected.db, sql), signalIn(options));
+    return this.enqueue((call) => call('exec', this.connected.db, sql), signalIn(options));
   }
 
   async run(sql: string, params?: SqlParams, options?: Signal): Promise<RunResult> {
     const bound = portable(params);
-    return this.#enqueue((call) => call('run', this.connected.db, sql, bound), signalIn(options));
+    return this.enqueue((call) => call('run', this.connected.db, sql, bound), signalIn(options));
   }
 
   async all<T = Row>(sql: string, params?: SqlParams, options?: QueryOptions): Promise<T[]> {
     const { rows, signal } = queryOptions(options);
     const bound = portable(params);
-    return this.#enqueue(async (call) => {
+    return this.enqueue(async (call) => {
       const cursor = ++this.connected.lastCursor;
       const { db } = this.connected;
       let batch = await call('open', db, cursor, sql, bound, ALL_ROWS);
@@ -83,7 +87,7 @@ abstract class Scope implements Queries {
   async get<T = Row>(sql: string, params?: SqlParams, options?: QueryOptions): Promise<T | undefined> {
     const { rows, signal } = queryOptions(options);
     const bound = portable(params);
-    const batch = await this.#enqueue((call) => call('first', this.connected.db, sql, bound), signal);
+    const batch = await this.enqueue((call) => call('first', this.connected.db, sql, bound), signal);
     return shape<T>(batch, rows)[0];
   }
 
@@ -92,7 +96,7 @@ abstract class Scope implements Queries {
     const { db } = this.connected;
     const cursor = ++this.connected.lastCursor;
     const bound = portable(params);
-    const fetch = (first: boolean) => this.#enqueue(async (call) => {
+    const fetch = (first: boolean) => this.enqueue(async (call) => {
       const batch = await (first
         ? call('open', db, cursor, sql, bound, batchRows)
         : call('next', db, cursor, batchRows)
@@ -118,17 +122,17 @@ abstract class Scope implements Queries {
       }
     } finally {
       await ahead?.catch(() => {});
-      if (this.#cursors.delete(cursor)) await this.#enqueue((call) => call('closeCursor', db, cursor)).catch(ignoreClosed);
+      if (this.#cursors.delete(cursor)) await this.enqueue((call) => call('closeCursor', db, cursor)).catch(ignoreClosed);
     }
   }
 
   async prepare(sql: string): Promise<Statement> {
-    return new RemoteStatement(this, sql, await this.#enqueue((call) => call('describe', this.connected.db, sql)));
+    return new RemoteStatement(this, sql, await this.enqueue((call) => call('describe', this.connected.db, sql)));
   }
 
   async explain(sql: string, params?: SqlParams): Promise<PlanRow[]> {
     const bound = portable(params);
-    return this.#enqueue((call) => call('explain', this.connected.db, sql, bound));
+    return this.enqueue((call) => call('explain', this.connected.db, sql, bound));
   }
 
   /**
@@ -192,7 +196,7 @@ abstract class Scope implements Queries {
     this.#cursors.clear();
   }
 
-  async #enqueue<T>(body: (call: Call) => Promise<T>, signal?: AbortSignal): Promise<T> {
+  protected async enqueue<T>(body: (call: Call) => Promise<T>, signal?: AbortSignal): Promise<T> {
     this.#checkOpen();
     return this.queue.run(() => {
       if (this.#cut) throw this.#cut;
@@ -244,6 +248,7 @@ export class RemoteDatabase extends Scope implements Database {
   readonly #export: (options?: TransferOptions) => Promise<ReadableStream<Uint8Array>>;
   readonly #release: () => void;
   #closing: Promise<void> | undefined;
+  #dead = false;
 
   /** `release` is called when the connection is closed or dead. */
   constructor(name: string, connected: Connected, exported: RemoteDatabase['export'], release: () => void) {
@@ -262,6 +267,50 @@ export class RemoteDatabase extends Scope implements Database {
     return this.#export(options);
   }
 
+  async health(options?: HealthOptions): Promise<Health> {
+    const { full, signal } = healthOptions(options);
+    return this.enqueue((call) => call('health', this.connected.db, full), signal);
+  }
+
+  async backup(to: string, options?: TransferOptions): Promise<DatabaseInfo> {
+    const { signal, onProgress } = transferOptions(options);
+    const id = await this.enqueue((call) => call('backupBegin', this.connected.db, to), signal);
+    try {
+      for (;;) {
+        const { doneBytes, totalBytes, done } = await this.enqueue((call) => call('backupStep', id, BACKUP_PAGES), signal);
+        onProgress({ doneBytes, totalBytes });
+        if (done) return { name: to, sizeBytes: totalBytes };
+      }
+    } finally {
+      // Even while the database is being closed.
+      await this.connected.session.ask('backupClose', id).catch(ignoreClosed);
+    }
+  }
+
+  async vacuum(): Promise<VacuumResult> {
+    return this.enqueue((call) => call('vacuum', this.connected.db));
+  }
+
+  async checkpoint(): Promise<void> {
+    return this.enqueue((call) => call('checkpoint', this.connected.db));
+  }
+
+  async metrics(): Promise<DatabaseMetrics> {
+    const { timings, slowQueries } = await this.counters();
+    return { queries: queryMetrics(timings), cache: cacheMetrics(timings.cacheHits, timings.cacheMisses), slowQueries };
+  }
+
+  /** What `metrics` is made of. It waits for the statement that runs, not for what is queued. */
+  async counters(): Promise<ConnectionCounters> {
+    if (this.#closing) throw this.#closedError();
+    return this.connected.session.ask('counters', this.connected.db);
+  }
+
+  /** Its engine is gone. */
+  get dead(): boolean {
+    return this.#dead;
+  }
+
   close(): Promise<void> {
     return this.#closing ??= this.#close();
   }
@@ -272,6 +321,7 @@ export class RemoteDatabase extends Scope implements Database {
 
   /** The engine worker is gone. */
   die(error: StatikError): void {
+    this.#dead = true;
     this.end(error);
   }
 
@@ -289,14 +339,14 @@ export class RemoteDatabase extends Scope implements Database {
 }
 
 /** SQL that was found good. The engine keeps a connection's latest statements prepared, by their SQL. */
-class RemoteStatement implements Statement {
+export class RemoteStatement implements Statement {
   readonly sql: string;
   readonly columns: readonly ColumnInfo[];
   readonly readOnly: boolean;
-  readonly #scope: Scope;
+  readonly #scope: Queries;
   #finalized = false;
 
-  constructor(scope: Scope, sql: string, { columns, readOnly }: { columns: ColumnInfo[]; readOnly: boolean }) {
+  constructor(scope: Queries, sql: string, { columns, readOnly }: Pick<Statement, 'columns' | 'readOnly'>) {
     this.sql = sql;
     this.columns = columns;
     this.readOnly = readOnly;
@@ -327,7 +377,7 @@ class RemoteStatement implements Statement {
     return this.finalize();
   }
 
-  get #open(): Scope {
+  get #open(): Queries {
     if (this.#finalized) throw failure('Closed', `this statement is finalized: ${this.sql.slice(0, 80)}`);
     return this.#scope;
   }

@@ -51,8 +51,9 @@ export function failure(code: ErrorCode, message: string, path?: string): Statik
 }
 
 /** For what ends something: that it has ended already, with its engine, is no failure. */
-export function ignoreClosed(error: unknown): void {
+export function ignoreClosed(error: unknown): undefined {
   if (!(error instanceof StatikError) || error.code !== 'Closed') throw error;
+  return undefined;
 }
 
 function isShape(thrown: unknown): thrown is ErrorShape {

@@ -13,11 +13,12 @@
  */
 import { asyncDispose } from './dispose.js';
 import { failure, StatikError } from './errors.js';
+import { report, storeMetrics } from './metrics.js';
 import { RemoteJournals } from './journal.js';
 import { emit, settings, type Settings } from './options.js';
 import { RemoteSqlite } from './sqlite.js';
 import { BridgeStore, DirectStore, type Store } from './store.js';
-import type { Operations, Mode, OpenOptions, Statik, Status, Storage } from './types.js';
+import type { Metrics, Mode, OpenOptions, Statik, Status, Storage } from './types.js';
 
 export { StatikError };
 export type * from './types.js';
@@ -35,7 +36,9 @@ export async function open(options: OpenOptions): Promise<Statik> {
   const store = await (mode === 'bridge' ? BridgeStore : DirectStore).open(set);
   const { storage, reason = 'OPFS was refused' } = store.found;
   if (storage === 'memory') emit(set, { type: 'fallback', storage, reason });
-  return new RemoteStatik(set.name, mode, store);
+  const { damage } = store.found;
+  if (damage) emit(set, { type: 'damaged', ...damage });
+  return new RemoteStatik(set, mode, store);
 }
 
 function modeFor(set: Settings): Mode {
@@ -56,13 +59,16 @@ class RemoteStatik implements Statik {
   readonly #store: Store;
   #closing: Promise<void> | undefined;
 
-  constructor(name: string, mode: Mode, store: Store) {
-    this.name = name;
+  readonly #stopReporting: () => void;
+
+  constructor(set: Settings, mode: Mode, store: Store) {
+    this.name = set.name;
     this.mode = mode;
     this.storage = store.found.storage;
-    this.sqlite = new RemoteSqlite(store);
+    this.sqlite = new RemoteSqlite(store, set.slowQueryMs);
     this.journal = new RemoteJournals(store);
     this.#store = store;
+    this.#stopReporting = report(set, () => this.metrics());
   }
 
   async status(): Promise<Status> {
@@ -80,9 +86,14 @@ class RemoteStatik implements Statik {
     };
   }
 
-  async metrics(): Promise<Operations> {
+  async metrics(): Promise<Metrics> {
     this.#checkOpen();
-    return this.#store.metrics();
+    return storeMetrics(await this.#store.counters(), this.sqlite.pools);
+  }
+
+  async durable(): Promise<void> {
+    this.#checkOpen();
+    return this.#store.durable();
   }
 
   async persist(): Promise<boolean> {
@@ -105,6 +116,7 @@ class RemoteStatik implements Statik {
   }
 
   async #close(): Promise<void> {
+    this.#stopReporting();
     try {
       await Promise.all([this.sqlite.close(this.#closed()), this.journal.close(this.#closed())]);
     } finally {

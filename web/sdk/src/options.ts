@@ -7,7 +7,8 @@
 import { failure } from './errors.js';
 import type { StoreConfig } from './statik.js';
 import type {
-  DatabaseOptions, IterateOptions, JournalOptions, Mode, OpenOptions, QueryOptions, StatikEvent, TransactionOptions, TransferOptions,
+  DatabaseOptions, HealthOptions, IterateOptions, JournalOptions, Metrics, Mode, OpenOptions, PoolOptions, QueryOptions,
+  StatikEvent, TransactionOptions, TransferOptions,
 } from './types.js';
 
 /** OpenOptions without gaps. */
@@ -21,6 +22,11 @@ export interface Settings {
   verbosity: 0 | 1 | 2;
   mode: Mode | undefined;
   opfs: boolean;
+  recover: 'truncate' | 'refuse' | undefined;
+  cacheBytes: number;
+  slowQueryMs: number | undefined;
+  onMetrics: ((metrics: Metrics) => void) | undefined;
+  metricsIntervalMs: number;
   workersUrl: URL | undefined;
   wasmUrl: URL | undefined;
   onEvent: (event: StatikEvent) => void;
@@ -46,6 +52,11 @@ export function settings(options: OpenOptions, location: { href: string; origin:
     verbosity: oneOf('verbosity', given.verbosity, [0, 1, 2]) ?? 0,
     mode: oneOf('mode', given.mode, ['bridge', 'direct']),
     opfs: boolean('opfs', given.opfs) ?? true,
+    recover: oneOf('recover', given.recover, ['truncate', 'refuse']),
+    cacheBytes: integer('cacheBytes', given.cacheBytes, 1 << 20) ?? 64 << 20,
+    slowQueryMs: milliseconds('slowQueryMs', given.slowQueryMs),
+    onMetrics: callback('onMetrics', given.onMetrics),
+    metricsIntervalMs: integer('metricsIntervalMs', given.metricsIntervalMs, 1) ?? 10_000,
     workersUrl: folder('workersUrl', given.workersUrl, location),
     wasmUrl: url('wasmUrl', given.wasmUrl, location),
     onEvent: callback('onEvent', given.onEvent) ?? (() => {}),
@@ -53,8 +64,8 @@ export function settings(options: OpenOptions, location: { href: string; origin:
 }
 
 /** What goes to the owner of the files. */
-export function storeConfig({ name, idleMs, verbosity, sanityCheck, opfs, fallback }: Settings): StoreConfig {
-  return { name, idleMs, verbosity, sanityCheck, opfs, fallback };
+export function storeConfig({ name, idleMs, verbosity, sanityCheck, opfs, fallback, recover }: Settings): StoreConfig {
+  return { name, idleMs, verbosity, sanityCheck, opfs, fallback, recover };
 }
 
 /** Tells the app, and the console if it listens. What the app's listener throws is the app's. */
@@ -63,16 +74,18 @@ export function emit({ name, verbosity, onEvent }: Settings, event: StatikEvent)
   queueMicrotask(() => onEvent(event));
 }
 
-/** The options of `sqlite.open`; what is missing stays missing, the defaults are Rust's. */
-export function databaseOptions(options: DatabaseOptions = {}): DatabaseOptions {
+/** The options of `sqlite.open` that concern each connection; what is missing stays missing, the defaults are Rust's. */
+export function databaseOptions(options: DatabaseOptions = {}): Omit<DatabaseOptions, 'pool'> {
   object('options', options);
   boolean('mustExist', options.mustExist);
   boolean('readOnly', options.readOnly);
   milliseconds('busyTimeoutMs', options.busyTimeoutMs);
   integer('cacheKib', options.cacheKib, 0);
   boolean('foreignKeys', options.foreignKeys);
-  const { mustExist, readOnly, busyTimeoutMs, cacheKib, foreignKeys } = options;
+  oneOf('synchronous', options.synchronous, ['off', 'normal', 'full']);
+  const { mustExist, readOnly, busyTimeoutMs, cacheKib, foreignKeys, synchronous } = options;
   return {
+    ...(synchronous !== undefined && { synchronous }),
     ...(mustExist !== undefined && { mustExist }),
     ...(readOnly !== undefined && { readOnly }),
     ...(busyTimeoutMs !== undefined && { busyTimeoutMs }),
@@ -99,6 +112,27 @@ export function frameBytes(verb: string, frame: Uint8Array | string): Uint8Array
 /** The number of a frame where a cursor begins; 0 stands for the oldest. */
 export function frameNumber(from: number | undefined): number {
   return integer('from', from, 0) ?? 0;
+}
+
+/** The option `pool` of `sqlite.open`, undefined for none. `cores`: how many the machine has. */
+export function poolOptions({ pool }: DatabaseOptions = {}, cores: number): Required<PoolOptions> | undefined {
+  if (pool === undefined || pool === false) return undefined;
+  const given = pool === true ? {} : pool;
+  object('pool', given);
+  const max = integer('pool.max', given.max, 1) ?? Math.max(Math.min(Math.max(cores, 2), 8), given.min ?? 0);
+  const min = integer('pool.min', given.min, 1) ?? Math.min(max, 2);
+  if (min > max) throw invalid('pool.min', `at most pool.max (${max})`, min);
+  return {
+    min,
+    max,
+    acquireTimeoutMs: milliseconds('pool.acquireTimeoutMs', given.acquireTimeoutMs) ?? 30_000,
+    idleMs: milliseconds('pool.idleMs', given.idleMs) ?? 10_000,
+  };
+}
+
+/** The options of `health`. */
+export function healthOptions(options: HealthOptions = {}): { full: boolean; signal: AbortSignal | undefined } {
+  return { signal: signalIn(options), full: boolean('full', options.full) ?? false };
 }
 
 /** The options of a query. */

@@ -1,15 +1,33 @@
 /** The calls between the page and its workers, as interfaces: the workers implement them, rpc.ts carries them. No code. */
 import type { Batch } from './rows.js';
-import type { StoreConfig } from './statik.js';
+import type { StoreConfig, Timings, Usage } from './statik.js';
 import type {
-  ColumnInfo, DatabaseInfo, DatabaseOptions, JournalDamage, JournalFrame, JournalOptions, Operations, PlanRow, RunResult, SqlParams, Storage, TransactionOptions,
+  ColumnInfo, Damage, DatabaseInfo, DatabaseOptions, Health, JournalDamage, JournalFrame, JournalOptions, Operations, PlanRow,
+  RunResult, SlowQuery, SqlParams, Storage, TransactionOptions, VacuumResult,
 } from './types.js';
 
-/** Where the data lies, and why, if that is not OPFS. */
+/** Where the data lies, and why, if that is not OPFS; what of its log is damaged. */
 export interface StorageFound {
   storage: Storage;
   reason?: string | undefined;
+  damage?: Damage | undefined;
 }
+
+/** What the owner of a store counts. */
+export interface Counters {
+  operations: Operations;
+  usage: Usage;
+}
+
+/** What a connection counts. */
+export interface ConnectionCounters {
+  timings: Timings;
+  /** The latest. */
+  slowQueries: SlowQuery[];
+}
+
+/** Options of a database as an engine gets them. */
+export type ConnectionOptions = Omit<DatabaseOptions, 'pool'> & { slowQueryMs?: number };
 
 /** Every worker can be asked to hold a Web Lock for life, by which its death is noticed. It is the first call. */
 export interface Mortal {
@@ -18,11 +36,14 @@ export interface Mortal {
 
 /** worker/io.ts. */
 export interface IoMethods extends Mortal {
-  start(module: WebAssembly.Module, config: StoreConfig, doorbell: SharedArrayBuffer, waitMs: number): Promise<StorageFound>;
+  start(
+    module: WebAssembly.Module, config: StoreConfig, doorbell: SharedArrayBuffer, cacheBytes: number, waitMs: number,
+  ): Promise<StorageFound & { board: SharedArrayBuffer }>;
   /** `lock`: held by the client already; the client is removed when it is free. */
   addClient(id: number, ring: SharedArrayBuffer, lock: string): void;
   removeClient(id: number): void;
-  metrics(): Operations;
+  metrics(): Counters;
+  durable(): void;
   stop(): Promise<void>;
 }
 
@@ -30,6 +51,8 @@ export interface IoMethods extends Mortal {
 export interface BridgeConfig {
   ring: SharedArrayBuffer;
   doorbell: SharedArrayBuffer;
+  board: SharedArrayBuffer;
+  client: number;
   deadlineMs: number;
   verbosity: number;
 }
@@ -38,7 +61,7 @@ export interface BridgeConfig {
 export interface EngineMethods extends Mortal {
   startBridge(module: WebAssembly.Module, config: BridgeConfig): Promise<void>;
   startDirect(module: WebAssembly.Module, config: StoreConfig, waitMs: number): Promise<StorageFound>;
-  openDatabase(name: string, options: DatabaseOptions): Promise<number>;
+  openDatabase(name: string, options: ConnectionOptions): Promise<number>;
   closeDatabase(db: number): void;
   exec(db: number, sql: string): Promise<void>;
   run(db: number, sql: string, params: SqlParams | undefined): Promise<RunResult>;
@@ -53,6 +76,15 @@ export interface EngineMethods extends Mortal {
   begin(db: number, mode: NonNullable<TransactionOptions['mode']>): Promise<void>;
   commit(db: number): Promise<void>;
   rollback(db: number): void;
+  health(db: number, full: boolean): Promise<Health>;
+  vacuum(db: number): Promise<VacuumResult>;
+  checkpoint(db: number): Promise<void>;
+  counters(db: number): ConnectionCounters;
+  backupBegin(db: number, to: string): Promise<number>;
+  /** Copies so many pages. */
+  backupStep(id: number, pages: number): Promise<{ doneBytes: number; totalBytes: number; done: boolean }>;
+  /** Before it is done, it leaves no trace. */
+  backupClose(id: number): Promise<void>;
   list(): Promise<DatabaseInfo[]>;
   exists(name: string): Promise<boolean>;
   remove(name: string): Promise<void>;
@@ -75,7 +107,8 @@ export interface EngineMethods extends Mortal {
   exportBegin(name: string): Promise<{ id: number; sizeBytes: number }>;
   exportRead(id: number, maxBytes: number): Uint8Array | undefined;
   exportClose(id: number): void;
-  metrics(): Operations;
+  metrics(): Counters;
+  durable(): void;
   /** Closes all that is open. Nothing may follow. */
   close(): Promise<void>;
 }

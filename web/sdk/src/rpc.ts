@@ -1,12 +1,13 @@
 /**
- * Calls between threads over postMessage: `{ id, method, args }` one way, `{ id, result }` or `{ id, error }` back.
+ * Calls between threads over postMessage: `{ id, method, args }` one way, `{ id, result }` or `{ id, error }` back, and
+ * `{ event }` where the callee has something to tell unasked.
  *
  * Invariants: every call settles, by its answer or by `fail`; a call made after `fail` is never posted; ids are positive,
  * fit an Int32 and are not used again for two thousand million calls, so that an interrupt that names one hits no other.
  * It knows nothing of what the methods do.
  */
 import { failure, StatikError } from './errors.js';
-import type { ErrorShape } from './types.js';
+import type { ErrorShape, StatikEvent } from './types.js';
 
 /** A Worker, a MessagePort, or a worker's own global scope. */
 export interface Port {
@@ -25,7 +26,7 @@ export interface Request {
 }
 
 /** `fatal`: the thread that sent it will answer nothing more. Id 0 belongs to no call. */
-export type Response = { id: number } & ({ result: unknown } | { error: ErrorShape; fatal: boolean });
+export type Response = { id: number } & ({ result: unknown } | { error: ErrorShape; fatal: boolean }) | { event: StatikEvent };
 
 type Args<M, K extends keyof M> = M[K] extends (...args: infer A) => unknown ? A : never;
 type Result<M, K extends keyof M> = M[K] extends (...args: never[]) => infer R ? Awaited<R> : never;
@@ -35,13 +36,15 @@ export class Remote<M> {
   readonly #port: Port;
   readonly #pending = new Map<number, { resolve: (result: never) => void; reject: (error: StatikError) => void }>();
   readonly #onFatal: (error: StatikError) => void;
+  readonly #onEvent: (event: StatikEvent) => void;
   readonly #end = new AbortController();
   #lastId = 0;
 
   /** `onFatal`: the other end has said that it can go on no longer. */
-  constructor(port: Port, onFatal: (error: StatikError) => void) {
+  constructor(port: Port, onFatal: (error: StatikError) => void, onEvent: (event: StatikEvent) => void = () => {}) {
     this.#port = port;
     this.#onFatal = onFatal;
+    this.#onEvent = onEvent;
     port.addEventListener('message', (event) => this.#receive(event.data as Response));
     port.start?.();
   }
@@ -83,6 +86,10 @@ export class Remote<M> {
   }
 
   #receive(response: Response): void {
+    if ('event' in response) {
+      this.#onEvent(response.event);
+      return;
+    }
     const call = this.#pending.get(response.id);
     this.#pending.delete(response.id);
     if ('result' in response) {
@@ -121,6 +128,11 @@ export function serve(
     port.postMessage(response, transfer);
   });
   port.start?.();
+}
+
+/** Tells the other end of an event. */
+export function tell(port: Port, event: StatikEvent): void {
+  port.postMessage({ event } satisfies Response, []);
 }
 
 /** Tells the other end, unasked, that this thread can go on no longer. */

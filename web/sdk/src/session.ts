@@ -106,6 +106,9 @@ export class Session {
     }
   }
 
+  /** Calls the engine beside whatever runs. It cannot be stopped. */
+  ask: Call = (method, ...args) => this.#remote.call(method, ...args as never) as never;
+
   /** Stops what runs now, if anything does; it fails with `Aborted`. */
   interrupt(): void {
     this.#stop?.(failure('Aborted', 'interrupted'));

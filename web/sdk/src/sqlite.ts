@@ -5,14 +5,15 @@
  */
 import { RemoteDatabase } from './database.js';
 import type { StatikError } from './errors.js';
-import { databaseOptions } from './options.js';
+import { databaseOptions, poolOptions } from './options.js';
+import { PooledDatabase } from './pooled-database.js';
+import type { ConnectionOptions, EngineMethods } from './protocol.js';
 import { Queue } from './queue.js';
-import type { EngineMethods } from './protocol.js';
 import type { Remote } from './rpc.js';
 import { Session, type Fuse } from './session.js';
 import { exportFrom, importInto } from './transfer.js';
 import type {
-  Database, DatabaseInfo, DatabaseOptions, ImportSource, Sqlite, TransferOptions,
+  Database, DatabaseInfo, DatabaseOptions, ImportSource, PoolMetrics, Sqlite, TransferOptions,
 } from './types.js';
 
 /** An engine that can be used. */
@@ -27,39 +28,41 @@ export interface Engine {
 export interface Engines {
   take(): Promise<Engine>;
   give(engine: Engine): void;
+  /** Whether each user has an engine of its own. */
+  readonly parallel: boolean;
 }
 
 /** The databases of a store. */
 export class RemoteSqlite implements Sqlite {
   readonly #engines: Engines;
-  readonly #open = new Set<RemoteDatabase>();
+  readonly #slowQueryMs: number | undefined;
+  readonly #open = new Set<RemoteDatabase | PooledDatabase>();
   /** Short questions share one engine. */
   readonly #questions = new Queue();
   #closed: StatikError | undefined;
 
-  constructor(engines: Engines) {
+  constructor(engines: Engines, slowQueryMs: number | undefined) {
     this.#engines = engines;
+    this.#slowQueryMs = slowQueryMs;
   }
 
   async open(name: string, options?: DatabaseOptions): Promise<Database> {
-    const checked = databaseOptions(options);
-    const engine = await this.#take();
-    let db: number;
-    try {
-      db = await engine.remote.call('openDatabase', name, checked);
-    } catch (error) {
-      this.#engines.give(engine);
-      throw error;
+    const pool = poolOptions(options, navigator.hardwareConcurrency);
+    const checked: ConnectionOptions = { ...databaseOptions(options), ...(this.#slowQueryMs !== undefined && { slowQueryMs: this.#slowQueryMs }) };
+    const first = await this.#connect(name, checked, (database) => this.#open.delete(database));
+    if (pool === undefined || !this.#engines.parallel || name === ':memory:') {
+      this.#open.add(first);
+      return first;
     }
-    const connected = { session: new Session(engine.remote, engine.newFuse()), db, lastCursor: 0 };
-    const database = new RemoteDatabase(name, connected, (transfer) => this.export(name, transfer), () => {
-      this.#open.delete(database);
-      engine.databases.delete(database);
-      this.#engines.give(engine);
-    });
-    this.#open.add(database);
-    engine.databases.add(database);
-    return database;
+    const another = () => this.#connect(name, { ...checked, mustExist: true });
+    const pooled = new PooledDatabase(first, another, pool, (transfer) => this.export(name, transfer), () => this.#open.delete(pooled));
+    this.#open.add(pooled);
+    return pooled;
+  }
+
+  /** How the pools are used. */
+  get pools(): PoolMetrics[] {
+    return [...this.#open].flatMap((database) => (database instanceof PooledDatabase ? [database.pool] : []));
   }
 
   list(): Promise<DatabaseInfo[]> {
@@ -106,6 +109,26 @@ export class RemoteSqlite implements Sqlite {
   async #take(): Promise<Engine> {
     if (this.#closed) throw this.#closed;
     return this.#engines.take();
+  }
+
+  /** A connection in an engine. */
+  async #connect(name: string, options: ConnectionOptions, onClose: (database: RemoteDatabase) => void = () => {}): Promise<RemoteDatabase> {
+    const engine = await this.#take();
+    let db: number;
+    try {
+      db = await engine.remote.call('openDatabase', name, options);
+    } catch (error) {
+      this.#engines.give(engine);
+      throw error;
+    }
+    const connected = { session: new Session(engine.remote, engine.newFuse()), db, lastCursor: 0 };
+    const database = new RemoteDatabase(name, connected, (transfer) => this.export(name, transfer), () => {
+      onClose(database);
+      engine.databases.delete(database);
+      this.#engines.give(engine);
+    });
+    engine.databases.add(database);
+    return database;
   }
 
   #ask<T>(question: (remote: Remote<EngineMethods>) => Promise<T>): Promise<T> {

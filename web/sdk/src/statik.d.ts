@@ -62,7 +62,7 @@ export class IoServer {
   /** The size of a board whose cache has about `cacheBytes`. */
   static boardBytes(cacheBytes: number): number;
   /** `board`: zeros, of the size that `boardBytes` told. */
-  static open(options: StoreConfig & { doorbell: SharedArrayBuffer; board?: SharedArrayBuffer }): Promise<IoServer>;
+  static open(options: StoreConfig & { doorbell: SharedArrayBuffer; board: SharedArrayBuffer }): Promise<IoServer>;
   readonly storage: Storage;
   /** Why memory, if it is. */
   readonly reason: string | undefined;
@@ -89,8 +89,8 @@ export class Engine {
   static bridge(options: {
     ring: SharedArrayBuffer;
     doorbell: SharedArrayBuffer;
-    board?: SharedArrayBuffer;
-    client?: number;
+    board: SharedArrayBuffer;
+    client: number;
     deadlineMs: number;
     verbosity: number;
   }): Engine;

@@ -5,22 +5,23 @@
  * when it dies everything fails with `Closed`, including workers that joined by a port; when an engine dies, what it was
  * doing does. Each death is one event.
  */
+import { START_MS, within } from './deadline.js';
 import { failure, ignoreClosed, StatikError } from './errors.js';
-import { lifeLock } from './locks.js';
+import { lifeLock, watch } from './locks.js';
 import { emit, storeConfig, type Settings } from './options.js';
-import type { EngineMethods, Invitation, IoMethods, PortMethods, StorageFound } from './protocol.js';
+import type { BridgeConfig, Counters, EngineMethods, Invitation, IoMethods, PortMethods, StorageFound } from './protocol.js';
 import { newDoorbell, Ring } from './ring.js';
 import { invoke, serve } from './rpc.js';
 import { RingFuse, UrlFuse, type Fuse } from './session.js';
 import type { Engine, Engines } from './sqlite.js';
-import type { Operations } from './types.js';
 import { compile, wasmUrl } from './compile.js';
-import { startEngine, startIo, type Thread } from './workers.js';
+import { startEngine, startIo, type Listener, type Thread } from './workers.js';
 
 /** What the two modes have in common. */
 export interface Store extends Engines {
   readonly found: StorageFound;
-  metrics(): Promise<Operations>;
+  counters(): Promise<Counters>;
+  durable(): Promise<void>;
   /** Bridge mode only. */
   port(): MessagePort;
   /** Ends all threads. Databases are closed before. */
@@ -51,14 +52,15 @@ class EngineThread implements Engine {
 export class BridgeStore implements Store {
   readonly #settings: Settings;
   readonly #doorbell = newDoorbell();
+  /** By the client's id, which is free again once the I/O worker has forgotten the client. */
   readonly #rings = new Map<number, Ring>();
   readonly #engines = new Map<number, EngineThread>();
   /** At most one engine that nobody uses, kept warm; the first may still be starting. */
   readonly #idle: Promise<EngineThread>[] = [];
-  readonly #started: Promise<{ io: Thread<IoMethods>; module: WebAssembly.Module; found: StorageFound }>;
+  readonly #started: Promise<{ module: WebAssembly.Module; board: SharedArrayBuffer }>;
   #io!: Thread<IoMethods>;
   #found!: StorageFound;
-  #lastClient = 0;
+  readonly parallel = true;
   #ended: StatikError | undefined;
 
   private constructor(settings: Settings) {
@@ -98,26 +100,35 @@ export class BridgeStore implements Store {
     else this.#dismiss(engine).catch(() => {});
   }
 
-  metrics(): Promise<Operations> {
+  counters(): Promise<Counters> {
     return this.#io.remote.call('metrics');
+  }
+
+  durable(): Promise<void> {
+    return this.#io.remote.call('durable');
   }
 
   port(): MessagePort {
     if (this.#ended) throw this.#ended;
     const { port1, port2 } = new MessageChannel();
     const { name } = this.#settings;
-    const id = ++this.#lastClient;
     const lock = lifeLock(name, 'engine');
-    const ring = new Ring();
+    let client: { id: number; ring: Ring } | undefined;
     const methods: { [K in keyof PortMethods]: () => Promise<Awaited<ReturnType<PortMethods[K]>>> } = {
       invite: async (): Promise<Invitation> => {
-        const { module } = await this.#started;
-        return { ...this.#found, name, module, lock, bridge: this.#bridgeConfig(ring) };
+        const { module, board } = await this.#started;
+        const { id, ring } = client ??= this.#newClient();
+        return { ...this.#found, name, module, lock, bridge: this.#bridgeConfig(id, ring, board) };
       },
-      join: () => this.#register(id, ring, lock),
+      join: async () => {
+        if (client === undefined) throw failure('Invalid', 'join comes after invite');
+        const { id, ring } = client;
+        await this.#register(id, ring, lock);
+        // It may end without leaving.
+        watch(lock, () => void this.#forget(id));
+      },
       leave: async () => {
-        this.#rings.delete(id);
-        await this.#io.remote.call('removeClient', id);
+        if (client) await this.#forget(client.id);
       },
     };
     serve(port1, (request) => {
@@ -129,72 +140,96 @@ export class BridgeStore implements Store {
 
   async close(): Promise<void> {
     if (this.#ended) return;
-    const closed = failure('Closed', `store "${this.#settings.name}" is closed`);
-    this.#ended = closed;
+    this.#ended = failure('Closed', `store "${this.#settings.name}" is closed`);
     const { deadlineMs } = this.#settings;
     try {
-      await Promise.all([...this.#engines.values()].map(({ remote }) => within(deadlineMs, remote.call('close'))));
+      await Promise.all([...this.#engines.values()].map(({ remote }) => closed(deadlineMs, remote.call('close'))));
     } finally {
-      await within(deadlineMs, this.#io.remote.call('stop')).finally(() => this.#end(closed));
+      await closed(deadlineMs, this.#io.remote.call('stop')).finally(() => this.#end(this.#ended!));
     }
   }
 
-  async #start(): Promise<{ io: Thread<IoMethods>; module: WebAssembly.Module; found: StorageFound }> {
+  async #start(): Promise<{ module: WebAssembly.Module; board: SharedArrayBuffer }> {
     const settings = this.#settings;
+    const { name, workersUrl, cacheBytes, waitMs } = settings;
     const [io, module] = await Promise.all([
-      startIo(settings.name, settings.workersUrl, (reason) => this.#onIoDeath(reason)).then((thread) => this.#io = thread),
+      startIo(name, workersUrl, { onDeath: (reason) => this.#onIoDeath(reason) }).then((thread) => this.#io = thread),
       compile(wasmUrl(settings.wasmUrl)),
     ]);
-    this.#found = await io.remote.call('start', module, storeConfig(settings), this.#doorbell, settings.waitMs);
-    return { io, module, found: this.#found };
+    const limitMs = waitMs + START_MS;
+    const started = io.remote.call('start', module, storeConfig(settings), this.#doorbell, cacheBytes, waitMs);
+    const { board, ...found } = await within(limitMs, started, `the I/O worker did not open store "${name}" within ${limitMs} ms`);
+    this.#found = found;
+    return { module, board };
   }
 
   async #spawn(): Promise<EngineThread> {
     const { name, workersUrl } = this.#settings;
-    const id = ++this.#lastClient;
-    const ring = new Ring();
-    const thread = await startEngine(name, workersUrl, (reason) => this.#onEngineDeath(id, reason));
-    const engine = new EngineThread(thread, () => new RingFuse(ring));
-    this.#engines.set(id, engine);
+    const { id, ring } = this.#newClient();
+    const listener: Listener = {
+      onDeath: (reason) => this.#onEngineDeath(id, reason),
+      onEvent: (event) => emit(this.#settings, event),
+    };
+    let thread: Thread<EngineMethods> | undefined;
     try {
-      const { module } = await this.#started;
+      thread = await startEngine(name, workersUrl, listener);
+      const engine = new EngineThread(thread, () => new RingFuse(ring));
+      this.#engines.set(id, engine);
+      const { module, board } = await this.#started;
       if (this.#ended) throw this.#ended;
       await this.#register(id, ring, thread.lock);
-      await thread.remote.call('startBridge', module, this.#bridgeConfig(ring));
+      const started = thread.remote.call('startBridge', module, this.#bridgeConfig(id, ring, board));
+      await within(START_MS, started, `the engine worker did not join store "${name}" within ${START_MS} ms`);
       return engine;
     } catch (error) {
       this.#engines.delete(id);
-      thread.stop();
+      thread?.stop();
+      await this.#forget(id);
       throw error;
     }
   }
 
-  async #register(id: number, ring: Ring, lock: string): Promise<void> {
+  /** The smallest id that is free: there is room for so many only. */
+  #newClient(): { id: number; ring: Ring } {
+    let id = 1;
+    while (this.#rings.has(id)) id++;
+    const ring = new Ring();
     this.#rings.set(id, ring);
-    await this.#io.remote.call('addClient', id, ring.buffer, lock);
+    return { id, ring };
   }
 
-  #bridgeConfig(ring: Ring): Invitation['bridge'] {
+  async #register(id: number, ring: Ring, lock: string): Promise<void> {
+    const added = this.#io.remote.call('addClient', id, ring.buffer, lock);
+    await within(START_MS, added, `the I/O worker did not take on a client within ${START_MS} ms`);
+  }
+
+  /** Frees the id of a client whose thread has ended, or has let go. Nothing is left to forget once the store has ended. */
+  async #forget(id: number): Promise<void> {
+    // The I/O worker may not have been there yet.
+    await this.#io?.remote.call('removeClient', id).catch(ignoreClosed);
+    this.#rings.delete(id);
+  }
+
+  #bridgeConfig(client: number, ring: Ring, board: SharedArrayBuffer): BridgeConfig {
     const { deadlineMs, verbosity } = this.#settings;
-    return { ring: ring.buffer, doorbell: this.#doorbell, deadlineMs, verbosity };
+    return { ring: ring.buffer, doorbell: this.#doorbell, board, client, deadlineMs, verbosity };
   }
 
   async #dismiss(engine: EngineThread): Promise<void> {
     const [id] = [...this.#engines].find(([, each]) => each === engine)!;
     this.#engines.delete(id);
-    this.#rings.delete(id);
     try {
       await engine.remote.call('close');
     } finally {
-      // Its Web Lock is free then, by which the I/O worker forgets it.
       engine.thread.stop();
+      await this.#forget(id);
     }
   }
 
   #onEngineDeath(id: number, reason: string): void {
     const engine = this.#engines.get(id);
     this.#engines.delete(id);
-    this.#rings.delete(id);
+    void this.#forget(id);
     this.#idle.length = 0;
     engine?.die(failure('Closed', `the engine worker died: ${reason}`));
     emit(this.#settings, { type: 'died', worker: 'engine', reason });
@@ -218,6 +253,7 @@ export class BridgeStore implements Store {
 /** One engine, which has the files itself. */
 export class DirectStore implements Store {
   readonly found: StorageFound;
+  readonly parallel = false;
   readonly #settings: Settings;
   readonly #engine: EngineThread;
   #ended: StatikError | undefined;
@@ -230,12 +266,15 @@ export class DirectStore implements Store {
 
   static async open(settings: Settings): Promise<DirectStore> {
     let onDeath = (_reason: string) => {};
+    const listener: Listener = { onDeath: (reason) => onDeath(reason), onEvent: (event) => emit(settings, event) };
     const [thread, module] = await Promise.all([
-      startEngine(settings.name, settings.workersUrl, (reason) => onDeath(reason)),
+      startEngine(settings.name, settings.workersUrl, listener),
       compile(wasmUrl(settings.wasmUrl)),
     ]);
     try {
-      const found = await thread.remote.call('startDirect', module, storeConfig(settings), settings.waitMs);
+      const limitMs = settings.waitMs + START_MS;
+      const started = thread.remote.call('startDirect', module, storeConfig(settings), settings.waitMs);
+      const found = await within(limitMs, started, `the engine worker did not open store "${settings.name}" within ${limitMs} ms`);
       const store = new DirectStore(settings, new EngineThread(thread, () => new UrlFuse()), found);
       onDeath = (reason) => store.#onDeath(reason);
       return store;
@@ -252,8 +291,12 @@ export class DirectStore implements Store {
 
   give(): void {}
 
-  metrics(): Promise<Operations> {
+  counters(): Promise<Counters> {
     return this.#engine.remote.call('metrics');
+  }
+
+  durable(): Promise<void> {
+    return this.#engine.remote.call('durable');
   }
 
   port(): MessagePort {
@@ -264,7 +307,7 @@ export class DirectStore implements Store {
     if (this.#ended) return;
     this.#ended = failure('Closed', `store "${this.#settings.name}" is closed`);
     try {
-      await within(this.#settings.deadlineMs, this.#engine.remote.call('close'));
+      await closed(this.#settings.deadlineMs, this.#engine.remote.call('close'));
     } finally {
       this.#engine.die(this.#ended);
     }
@@ -278,14 +321,6 @@ export class DirectStore implements Store {
 }
 
 /** A worker that hangs must not keep `close` from ending it; one that is dead is closed. */
-async function within(ms: number, work: Promise<void>): Promise<void> {
-  let timer: ReturnType<typeof setTimeout> | undefined;
-  const late = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => reject(failure('Timeout', `a worker did not close within ${ms} ms; it was ended`)), ms);
-  });
-  try {
-    await Promise.race([work.catch(ignoreClosed), late]);
-  } finally {
-    clearTimeout(timer);
-  }
+function closed(ms: number, work: Promise<void>): Promise<void> {
+  return within(ms, work.catch(ignoreClosed), `a worker did not close within ${ms} ms; it was ended`);
 }

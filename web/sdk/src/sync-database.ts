@@ -7,11 +7,14 @@
  */
 import { dispose } from './dispose.js';
 import { failure, StatikError } from './errors.js';
-import { queryOptions, transactionMode } from './options.js';
+import { cacheMetrics, queryMetrics } from './metrics.js';
+import { healthOptions, queryOptions, transactionMode, transferOptions } from './options.js';
+import type { ConnectionCounters } from './protocol.js';
 import { shape, type Batch } from './rows.js';
-import { enter, type Connection, type Stmt } from './wasm.js';
+import { enter, type Backup, type Connection, type Stmt } from './wasm.js';
 import type {
-  ColumnInfo, PlanRow, Row, RunResult, SqlParams, SyncDatabase, SyncQueries, SyncStatement, TransactionOptions,
+  ColumnInfo, DatabaseInfo, DatabaseMetrics, Health, PlanRow, Row, RunResult, SlowQuery, SqlParams, SyncDatabase, SyncQueries,
+  SyncStatement, TransactionOptions, TransferOptions, VacuumResult,
 } from './types.js';
 
 /** Prepared statements kept for each connection. */
@@ -20,6 +23,19 @@ const CACHED_STATEMENTS = 64;
 const BATCH_ROWS = 256;
 const ALL_ROWS = 0x7fffffff;
 const EXPLAIN = 'EXPLAIN QUERY PLAN ';
+/** Slow queries that are kept for `metrics`. */
+const SLOW_QUERIES = 32;
+/** Pages that a backup copies between two reports of its progress. */
+const BACKUP_PAGES = 256;
+
+/** What a connection's thread wants to know of it. */
+export interface Hooks {
+  onClose?: () => void;
+  /** A statement has run; something may have been committed. */
+  onRun?: () => void;
+  /** A statement took longer than the connection's `slowQueryMs`. */
+  onSlow?: (slow: SlowQuery) => void;
+}
 
 type RowsOption = { rows?: 'object' | 'array' };
 
@@ -27,7 +43,9 @@ type RowsOption = { rows?: 'object' | 'array' };
 export class LocalDatabase implements SyncDatabase {
   readonly name: string;
   readonly #connection: Connection;
-  readonly #onClose: () => void;
+  readonly #hooks: Hooks;
+  /** The latest. */
+  readonly #slow: SlowQuery[] = [];
   /** Idle statements by SQL; the least recently used first. */
   readonly #idle = new Map<string, Stmt>();
   readonly #cursors = new Set<Cursor>();
@@ -35,10 +53,10 @@ export class LocalDatabase implements SyncDatabase {
   readonly #transactions: string[] = [];
   #closed = false;
 
-  constructor(name: string, connection: Connection, onClose: () => void = () => {}) {
+  constructor(name: string, connection: Connection, hooks: Hooks = {}) {
     this.name = name;
     this.#connection = connection;
-    this.#onClose = onClose;
+    this.#hooks = hooks;
   }
 
   /** Whether SQLite has a transaction open, by whatever means. */
@@ -50,6 +68,7 @@ export class LocalDatabase implements SyncDatabase {
     this.#check(sql);
     this.#checkTransaction(sql);
     enter(() => this.#connection.exec(sql));
+    this.#ran();
   }
 
   run(sql: string, params?: SqlParams): RunResult {
@@ -99,6 +118,7 @@ export class LocalDatabase implements SyncDatabase {
       this.#cursors.delete(cursor);
       if (reusable) this.#give(sql, stmt);
       else enter(() => stmt.finalize());
+      this.#ran();
     });
     this.#cursors.add(cursor);
     cursor.bind(params);
@@ -181,13 +201,63 @@ export class LocalDatabase implements SyncDatabase {
     }
   }
 
+  health(options?: { full?: boolean }): Health {
+    const { full } = healthOptions(options);
+    this.#checkOpen();
+    return enter(() => this.#connection.health(full));
+  }
+
+  backup(to: string, options?: { onProgress?: TransferOptions['onProgress'] }): DatabaseInfo {
+    const { onProgress } = transferOptions(options as TransferOptions);
+    const backup = this.beginBackup(to);
+    try {
+      for (let done = false; !done;) {
+        done = enter(() => backup.step(BACKUP_PAGES));
+        onProgress({ doneBytes: backup.doneBytes, totalBytes: backup.totalBytes });
+      }
+      return { name: to, sizeBytes: backup.totalBytes };
+    } finally {
+      enter(() => backup.close());
+      this.#ran();
+    }
+  }
+
+  /** A copy to be made step by step. */
+  beginBackup(to: string): Backup {
+    this.#checkOpen();
+    return enter(() => this.#connection.backup(to));
+  }
+
+  vacuum(): VacuumResult {
+    this.#checkOpen();
+    const result = enter(() => this.#connection.vacuum());
+    this.#ran();
+    return result;
+  }
+
+  checkpoint(): void {
+    this.#checkOpen();
+    enter(() => this.#connection.checkpoint());
+  }
+
+  metrics(): DatabaseMetrics {
+    const { timings, slowQueries } = this.counters();
+    return { queries: queryMetrics(timings), cache: cacheMetrics(timings.cacheHits, timings.cacheMisses), slowQueries };
+  }
+
+  /** What `metrics` is made of. */
+  counters(): ConnectionCounters {
+    this.#checkOpen();
+    return { timings: enter(() => this.#connection.timings()), slowQueries: [...this.#slow] };
+  }
+
   close(): void {
     if (this.#closed) return;
     this.#closed = true;
     for (const cursor of this.#cursors) cursor.abandon();
     this.#idle.clear();
     enter(() => this.#connection.close());
-    this.#onClose();
+    this.#hooks.onClose?.();
   }
 
   [dispose](): void {
@@ -195,8 +265,24 @@ export class LocalDatabase implements SyncDatabase {
   }
 
   #check(sql: string): void {
-    if (this.#closed) throw failure('Closed', `database "${this.name}" is closed`, this.name);
+    this.#checkOpen();
     if (typeof sql !== 'string') throw failure('Invalid', `sql must be a string; it is ${typeof sql}`);
+  }
+
+  #checkOpen(): void {
+    if (this.#closed) throw failure('Closed', `database "${this.name}" is closed`, this.name);
+  }
+
+  /** To be called when a statement has ended. */
+  #ran(): void {
+    const { onRun, onSlow } = this.#hooks;
+    onRun?.();
+    if (onSlow === undefined) return;
+    for (const slow of enter(() => this.#connection.takeSlowQueries())) {
+      this.#slow.push(slow);
+      if (this.#slow.length > SLOW_QUERIES) this.#slow.shift();
+      onSlow(slow);
+    }
   }
 
   #checkTransaction(sql: string): void {
@@ -216,6 +302,7 @@ export class LocalDatabase implements SyncDatabase {
       throw error;
     }
     this.#give(sql, stmt);
+    this.#ran();
     return result;
   }
 

@@ -13,19 +13,22 @@
  * open every file before it is needed: existing databases when the store is opened, new ones named in `databases`.
  */
 import { compile, wasmUrl } from './compile.js';
+import { START_MS, within } from './deadline.js';
 import { asyncDispose } from './dispose.js';
 import { failure, StatikError } from './errors.js';
 import { LocalJournals } from './sync-journal.js';
 import { hold, holdStore, lifeLock } from './locks.js';
+import { report, storeMetrics } from './metrics.js';
 import { databaseOptions, emit, settings, storeConfig, type Settings } from './options.js';
 import type { BridgeConfig, PortMethods, StorageFound } from './protocol.js';
 import { newDoorbell, Ring } from './ring.js';
 import { Remote } from './rpc.js';
 import { LocalDatabase } from './sync-database.js';
+import { Tender } from './tend.js';
 import { Engine, enter, enterAsync, instantiate } from './wasm.js';
 import { startIo } from './workers.js';
 import type {
-  DatabaseInfo, DatabaseOptions, Operations, Mode, OpenOptions, Storage, SyncDatabase, SyncOpenOptions, SyncSqlite, SyncStatik,
+  DatabaseInfo, DatabaseOptions, Metrics, Mode, OpenOptions, Storage, SyncDatabase, SyncOpenOptions, SyncSqlite, SyncStatik,
 } from './types.js';
 
 export { StatikError };
@@ -49,7 +52,7 @@ export async function open(options: SyncOpenOptions): Promise<SyncStatik> {
   if ((name === undefined) === (port === undefined)) throw failure('Invalid', 'open: give either option name or option port');
   // With a port the name is the page's to say; the checks of the others want one.
   const set = settings({ ...rest, name: name ?? 'port' } satisfies OpenOptions, location);
-  if (port !== undefined) return new LocalStatik(await join(port, set));
+  if (port !== undefined) return new LocalStatik(await join(port, set), set);
   const isolated = globalThis.crossOriginIsolated && typeof SharedArrayBuffer === 'function';
   if (set.mode === 'bridge' && !isolated) {
     throw failure('Unsupported', 'option mode is "bridge", but the page is not cross-origin isolated, so there is no SharedArrayBuffer');
@@ -60,7 +63,8 @@ export async function open(options: SyncOpenOptions): Promise<SyncStatik> {
   const joined = await (isolated && set.mode !== 'direct' ? own(set) : ownDirectly(set, databases, journals, rest.recover));
   const { storage, reason = 'OPFS was refused' } = joined;
   if (storage === 'memory') emit(set, { type: 'fallback', storage, reason });
-  return new LocalStatik(joined);
+  if (joined.damage) emit(set, { type: 'damaged', ...joined.damage });
+  return new LocalStatik(joined, set);
 }
 
 /** Bridge mode: an I/O worker of our own. */
@@ -69,20 +73,24 @@ async function own(set: Settings): Promise<Joined> {
   const ring = new Ring();
   const doorbell = newDoorbell();
   const [io, module] = await Promise.all([
-    startIo(name, set.workersUrl, (reason) => {
-      ring.markDead();
-      emit(set, { type: 'died', worker: 'io', reason });
+    startIo(name, set.workersUrl, {
+      onDeath: (reason) => {
+        ring.markDead();
+        emit(set, { type: 'died', worker: 'io', reason });
+      },
     }),
     compile(wasmUrl(set.wasmUrl)),
   ]);
   try {
-    const found = await io.remote.call('start', module, storeConfig(set), doorbell, set.waitMs);
+    const limitMs = set.waitMs + START_MS;
+    const started = io.remote.call('start', module, storeConfig(set), doorbell, set.cacheBytes, set.waitMs);
+    const { board, ...found } = await within(limitMs, started, `the I/O worker did not open store "${name}" within ${limitMs} ms`);
     const lock = lifeLock(name, 'engine');
     const release = await hold(lock);
-    await io.remote.call('addClient', 1, ring.buffer, lock);
-    const engine = await bridgeEngine(module, { ring: ring.buffer, doorbell, deadlineMs, verbosity });
+    await within(START_MS, io.remote.call('addClient', 1, ring.buffer, lock), `the I/O worker did not take on a client within ${START_MS} ms`);
+    const engine = await bridgeEngine(module, { ring: ring.buffer, doorbell, board, client: 1, deadlineMs, verbosity });
     const leave = async () => {
-      await io.remote.call('stop').finally(() => {
+      await within(deadlineMs, io.remote.call('stop'), `the I/O worker did not stop within ${deadlineMs} ms; it was ended`).finally(() => {
         io.stop();
         release();
       });
@@ -97,10 +105,10 @@ async function own(set: Settings): Promise<Joined> {
 /** Bridge mode: the I/O worker of the page. */
 async function join(port: MessagePort, set: Settings): Promise<Joined> {
   const remote = new Remote<PortMethods>(port, () => {});
-  const { name, module, lock, bridge, storage, reason } = await answered(remote.call('invite'), set.waitMs);
+  const { name, module, lock, bridge, storage, reason, damage } = await answered(remote.call('invite'), set.waitMs);
   const release = await hold(lock);
   try {
-    await remote.call('join');
+    await answered(remote.call('join'), set.waitMs + START_MS);
     const engine = await bridgeEngine(module, bridge);
     const leave = async () => {
       await answered(remote.call('leave'), set.waitMs).finally(() => {
@@ -108,7 +116,7 @@ async function join(port: MessagePort, set: Settings): Promise<Joined> {
         release();
       });
     };
-    return { name, storage, reason, mode: 'bridge', engine, leave };
+    return { name, storage, reason, damage, mode: 'bridge', engine, leave };
   } catch (error) {
     release();
     throw error;
@@ -125,13 +133,13 @@ async function ownDirectly(
   ]);
   try {
     const engine = await enterAsync(() => Engine.direct(storeConfig(set)));
-    const { storage, reason } = engine;
+    const { storage, reason, damage } = engine;
     if (storage === 'memory') release();
     const existing = await enterAsync(() => engine.list());
     const names = new Set([...existing.map(({ name }) => name), ...databases]);
     await enterAsync(() => engine.prepare([...names]));
     for (const journal of journals) await enterAsync(() => engine.prepareJournal(journal, recover === undefined ? {} : { recover }));
-    return { name: set.name, storage, reason, mode: 'direct', engine, leave: async () => release() };
+    return { name: set.name, storage, reason, damage, mode: 'direct', engine, leave: async () => release() };
   } catch (error) {
     release();
     throw error;
@@ -144,16 +152,8 @@ async function bridgeEngine(module: WebAssembly.Module, config: BridgeConfig): P
 }
 
 /** A port has no event for "nobody is there". */
-async function answered<T>(answer: Promise<T>, waitMs: number): Promise<T> {
-  let timer: ReturnType<typeof setTimeout> | undefined;
-  const late = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => reject(failure('Timeout', `the page did not answer at its end of the port within ${waitMs} ms`)), waitMs);
-  });
-  try {
-    return await Promise.race([answer, late]);
-  } finally {
-    clearTimeout(timer);
-  }
+function answered<T>(answer: Promise<T>, waitMs: number): Promise<T> {
+  return within(waitMs, answer, `the page did not answer at its end of the port within ${waitMs} ms`);
 }
 
 class LocalStatik implements SyncStatik {
@@ -165,18 +165,24 @@ class LocalStatik implements SyncStatik {
   readonly #joined: Joined;
   #closing: Promise<void> | undefined;
 
-  constructor(joined: Joined) {
+  readonly #stopReporting: () => void;
+
+  constructor(joined: Joined, set: Settings) {
     this.name = joined.name;
     this.mode = joined.mode;
     this.storage = joined.storage;
-    this.sqlite = new LocalSqlite(joined);
+    this.sqlite = new LocalSqlite(joined, set);
     this.journal = new LocalJournals(joined);
     this.#joined = joined;
+    this.#stopReporting = report(set, async () => this.metrics());
   }
 
-  metrics(): Operations {
-    if (this.#closing) throw failure('Closed', `store "${this.name}" is closed`);
-    return enter(() => this.#joined.engine.metrics());
+  metrics(): Metrics {
+    return storeMetrics(this.#enter((engine) => ({ operations: engine.metrics(), usage: engine.usage() })), []);
+  }
+
+  durable(): void {
+    this.#enter((engine) => engine.durable());
   }
 
   close(): Promise<void> {
@@ -187,7 +193,13 @@ class LocalStatik implements SyncStatik {
     return this.close();
   }
 
+  #enter<T>(job: (engine: Engine) => T): T {
+    if (this.#closing) throw failure('Closed', `store "${this.name}" is closed`);
+    return enter(() => job(this.#joined.engine));
+  }
+
   async #close(): Promise<void> {
+    this.#stopReporting();
     try {
       this.sqlite.close();
       this.journal.close();
@@ -202,21 +214,30 @@ class LocalSqlite implements SyncSqlite {
   readonly #store: string;
   readonly #mode: Mode;
   readonly #engine: Engine;
+  readonly #settings: Settings;
+  /** Over the bridge it has nothing to do. */
+  readonly #tender = new Tender(() => enter(() => this.#engine.tend()));
   readonly #open = new Set<LocalDatabase>();
   #closed = false;
 
-  constructor({ name, mode, engine }: Joined) {
+  constructor({ name, mode, engine }: Joined, set: Settings) {
     this.#store = name;
     this.#mode = mode;
     this.#engine = engine;
+    this.#settings = set;
   }
 
-  open(name: string, options?: DatabaseOptions): SyncDatabase {
+  open(name: string, options?: Omit<DatabaseOptions, 'pool'>): SyncDatabase {
+    const { slowQueryMs } = this.#settings;
     const checked = databaseOptions(options);
     // Without an I/O worker every connection is this thread's: waiting for one of them to let go is waiting in vain.
     if (this.#mode === 'direct') checked.busyTimeoutMs = 0;
-    const connection = this.#enter((engine) => engine.open(name, checked));
-    const database = new LocalDatabase(name, connection, () => this.#open.delete(database));
+    const connection = this.#enter((engine) => engine.open(name, { ...checked, slowQueryMs }));
+    const database = new LocalDatabase(name, connection, {
+      onClose: () => this.#open.delete(database),
+      ...(this.#mode === 'direct' && { onRun: () => this.#tender.touch() }),
+      ...(slowQueryMs !== undefined && { onSlow: (slow) => emit(this.#settings, { type: 'slowQuery', database: name, ...slow }) }),
+    });
     this.#open.add(database);
     return database;
   }
@@ -241,6 +262,7 @@ class LocalSqlite implements SyncSqlite {
   close(): void {
     this.#closed = true;
     for (const database of this.#open) database.close();
+    this.#tender.stop();
   }
 
   #enter<T>(job: (engine: Engine) => T): T {

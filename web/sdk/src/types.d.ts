@@ -102,6 +102,7 @@ export interface Damage {
 export interface SlowQuery {
   sql: string;
   ms: number;
+  rows: number;
   plan: PlanRow[];
 }
 
@@ -203,9 +204,9 @@ export interface Health {
   sizeBytes: number;
   /** In pages that hold nothing; `vacuum()` gives them back. */
   freeBytes: number;
-  /** `freeBytes` in proportion to `sizeBytes`, from 0 to 1. */
-  fragmentation: number;
-  log: { bytes: number; newest: number; durable: number; checkpointed: number };
+  /** The share of pages that do not follow the one read before them, from 0 to 1. Looked for only if full, and all is well. */
+  fragmentation?: number;
+  log: Omit<LogMetrics, 'commits' | 'flushes' | 'commitsPerFlush'>;
 }
 
 export interface ForeignKeyViolation {
@@ -230,10 +231,28 @@ export interface DatabaseOptions {
   readOnly?: boolean;
   /** How long a statement waits for another connection's lock, in milliseconds. Default 5000. */
   busyTimeoutMs?: number;
-  /** SQLite's page cache for this connection, in KiB. Default 16384. */
+  /** SQLite's page cache for this connection, in KiB. Default 65536. */
   cacheKib?: number;
   /** Enforce foreign keys. Default true. */
   foreignKeys?: boolean;
+  /** When a commit returns: `full` (the default) once it is flushed, `normal` at once, with a flush within 50 ms. */
+  synchronous?: Synchronous;
+  /**
+   * Several connections, each in a worker of its own: what only reads (`all`, `get`, `iterate`, deferred transactions) goes
+   * to a free reader, all else to one writer. Default: one connection. In direct mode, and for `:memory:`, it is one anyway.
+   */
+  pool?: boolean | PoolOptions;
+}
+
+export interface PoolOptions {
+  /** Connections that are kept, the writer among them. Default 2, or `max` if that is less. */
+  min?: number;
+  /** Default: as many as the machine has cores, but 2 at least and 8 at most. */
+  max?: number;
+  /** How long a call waits for a connection before it fails with `Timeout`, in milliseconds. Default 30000. */
+  acquireTimeoutMs?: number;
+  /** Connections above `min` are closed when nobody used them for this long, in milliseconds. Default 10000. */
+  idleMs?: number;
 }
 
 export interface QueryOptions {
@@ -311,7 +330,25 @@ export interface Database extends Queries, AsyncDisposable {
   interrupt(): void;
   /** The database file, in chunks, as of one moment. */
   export(options?: TransferOptions): Promise<ReadableStream<Uint8Array>>;
+  /** Quick: what can be told cheaply. Full: SQLite's integrity check and foreign key check too, which read everything. */
+  health(options?: HealthOptions): Promise<Health>;
+  /**
+   * Copies the database, as of one moment and while others write, to the database `to` of this store, whose content is
+   * replaced at once when the copy is complete.
+   */
+  backup(to: string, options?: TransferOptions): Promise<DatabaseInfo>;
+  /** Rewrites the database without its free space. */
+  vacuum(): Promise<VacuumResult>;
+  /** Copies all commits from the log to the database files; any SQLite can open those then. `Busy` while older snapshots are read. */
+  checkpoint(): Promise<void>;
+  metrics(): Promise<DatabaseMetrics>;
   close(): Promise<void>;
+}
+
+export interface HealthOptions {
+  /** Default false. */
+  full?: boolean;
+  signal?: AbortSignal;
 }
 
 export interface Statement extends AsyncDisposable {
@@ -423,8 +460,10 @@ export interface Statik extends AsyncDisposable {
   readonly sqlite: Sqlite;
   readonly journal: Journals;
   status(): Promise<Status>;
-  /** Per-operation counts and timings of the storage. */
-  metrics(): Promise<Operations>;
+  /** Counts and timings of the storage, the log and the caches. */
+  metrics(): Promise<Metrics>;
+  /** Resolves when every commit acknowledged so far is durable. */
+  durable(): Promise<void>;
   /** Ask the browser not to evict this origin. */
   persist(): Promise<boolean>;
   /** A port that a worker of this page hands to `open({ port })` of `statik-storage/sync`. Bridge mode only. */
@@ -457,6 +496,12 @@ export interface SyncQueries {
 
 export interface SyncDatabase extends SyncQueries, Disposable {
   readonly name: string;
+  health(options?: { full?: boolean }): Health;
+  /** In direct mode `to` must have been told to `open`. */
+  backup(to: string, options?: { onProgress?: TransferOptions['onProgress'] }): DatabaseInfo;
+  vacuum(): VacuumResult;
+  checkpoint(): void;
+  metrics(): DatabaseMetrics;
   close(): void;
 }
 
@@ -472,7 +517,7 @@ export interface SyncStatement extends Disposable {
 }
 
 export interface SyncSqlite {
-  open(name: string, options?: DatabaseOptions): SyncDatabase;
+  open(name: string, options?: Omit<DatabaseOptions, 'pool'>): SyncDatabase;
   /** In direct mode, of the databases that were there at `open` and those told to it. */
   list(): DatabaseInfo[];
   exists(name: string): boolean;
@@ -504,6 +549,7 @@ export interface SyncStatik extends AsyncDisposable {
   readonly storage: Storage;
   readonly sqlite: SyncSqlite;
   readonly journal: SyncJournals;
-  metrics(): Operations;
+  metrics(): Metrics;
+  durable(): void;
   close(): Promise<void>;
 }

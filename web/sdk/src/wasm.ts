@@ -8,7 +8,7 @@ import init from './statik.js';
 import { failure, StatikError } from './errors.js';
 
 export { Engine, IoServer } from './statik.js';
-export type { Connection, Export, Import, Journal, JournalCursor, Stmt, StoreConfig } from './statik.js';
+export type { Backup, Connection, Export, Import, Journal, JournalCursor, Stmt, StoreConfig } from './statik.js';
 
 let trap: StatikError | undefined;
 
