@@ -6,6 +6,7 @@
 import { engines } from './engines.js';
 import { runEngine } from './run-engine.js';
 import { scenes } from './scenes.js';
+import { startAgainIfItHangs, unlessHangs } from './tasks.js';
 
 const CLEAN_DEADLINE_MS = 15_000;
 
@@ -24,13 +25,23 @@ async function cleanOrigin() {
   }
 }
 
-function runInWorker(request) {
-  const worker = new Worker(new URL('worker.js', import.meta.url), { type: 'module' });
-  return new Promise((resolve, reject) => {
-    worker.onmessage = ({ data }) => resolve(data);
-    worker.onerror = (event) => reject(new Error(`the worker of ${request.engine} failed: ${event.message}`));
+async function runInWorker(request) {
+  return startAgainIfItHangs(async () => {
+    await cleanOrigin();
+    const worker = new Worker(new URL('worker.js', import.meta.url), { type: 'module' });
+    const { promise: opened, resolve: open } = Promise.withResolvers();
+    const result = new Promise((resolve, reject) => {
+      worker.onmessage = ({ data }) => (data === 'opened' ? open() : resolve(data));
+      worker.onerror = (event) => reject(new Error(`the worker of ${request.engine} failed: ${event.message}`));
+    });
     worker.postMessage(request);
-  }).finally(() => worker.terminate());
+    try {
+      await unlessHangs(Promise.race([opened, result]));
+      return await result;
+    } finally {
+      worker.terminate();
+    }
+  });
 }
 
 const contexts = { page: runEngine, worker: runInWorker };

@@ -15,8 +15,9 @@ const describe = (error) => `${error?.name ?? 'Error'}: ${error?.message ?? Stri
 
 /**
  * @param {{ engine: string, workloads?: string[], cacheKib?: number, pageSize?: number }} request
+ * @param {() => void} [onOpened] called when the database is open, or is known not to
  */
-export async function runEngine({ engine, workloads: names, cacheKib, pageSize }) {
+export async function runEngine({ engine, workloads: names, cacheKib, pageSize }, onOpened) {
   const workloads = select(names);
   let db;
   const openedAt = performance.now();
@@ -25,6 +26,8 @@ export async function runEngine({ engine, workloads: names, cacheKib, pageSize }
   } catch (error) {
     console.error(error);
     return { unavailable: describe(error) };
+  } finally {
+    onOpened?.();
   }
   const result = { version: db.version, notes: db.notes ?? [], openMs: performance.now() - openedAt, pragmas: {}, ms: {} };
   let current = 'schema';

@@ -7,6 +7,7 @@
  * again until it goes through, for that is what their users have to do.
  */
 import { engines } from './engines.js';
+import { startAgainIfItHangs, unlessHangs } from './tasks.js';
 
 const INCREMENTING = 4;
 const INCREMENTS = 25;
@@ -51,15 +52,25 @@ class Connection {
   }
 }
 
+/** A worker that has the database open, or joins what the page has of it. */
+async function connected(engine, options, host) {
+  const connection = new Connection(engine);
+  try {
+    const port = await host?.port();
+    await unlessHangs(connection.call('open', [engine, { ...options, port }], port ? [port] : []));
+    return connection;
+  } catch (error) {
+    connection.terminate();
+    throw error;
+  }
+}
+
 /** Runs `body` with so many workers that have the same database open, and with what the page itself holds for them. */
 async function withConnections(engine, count, body) {
   const host = await engines[engine].host?.();
-  const connections = Array.from({ length: count }, () => new Connection(engine));
+  const connections = [];
   try {
-    for (const connection of connections) {
-      const port = await host?.port();
-      await connection.call('open', [engine, { shared: true, port }], port ? [port] : []);
-    }
+    while (connections.length < count) connections.push(await startAgainIfItHangs(() => connected(engine, { shared: true }, host)));
     const result = await body(connections);
     for (const connection of connections) await connection.call('close');
     await host?.close();
@@ -122,11 +133,10 @@ async function opening(engine) {
     INSERT INTO item WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n LIMIT ${STORED_ROWS})
       SELECT i, hex(zeroblob(100)) FROM n`;
   const start = engines[engine].context === 'page' ? inPage : inWorker;
-  await start(engine, async (db) => db.exec(script));
+  await start(engine, (db) => db.exec(script));
   const openings = [];
   for (let i = 0; i < OPENINGS; i += 1) {
-    const startedAt = performance.now();
-    await start(engine, async (db) => {
+    await start(engine, async (db, startedAt) => {
       const [[id]] = await db.all(`SELECT id FROM item WHERE id = ${STORED_ROWS}`);
       openings.push(performance.now() - startedAt);
       if (Number(id) !== STORED_ROWS) throw new Error(`wrong result: row ${STORED_ROWS} is ${id}`);
@@ -136,16 +146,20 @@ async function opening(engine) {
 }
 
 async function inPage(engine, body) {
+  const startedAt = performance.now();
   const db = await engines[engine].open({});
-  await body(db);
+  await body(db, startedAt);
   await db.close();
 }
 
 async function inWorker(engine, body) {
-  const connection = new Connection(engine);
+  let startedAt;
+  const connection = await startAgainIfItHangs(() => {
+    startedAt = performance.now();
+    return connected(engine, {});
+  });
   try {
-    await connection.call('open', [engine, {}]);
-    await body({ exec: (sql) => connection.call('exec', [sql]), all: (sql) => connection.call('all', [sql]) });
+    await body({ exec: (sql) => connection.call('exec', [sql]), all: (sql) => connection.call('all', [sql]) }, startedAt);
     await connection.call('close');
   } finally {
     connection.terminate();
