@@ -25,9 +25,9 @@ async fn check_changed() {
         assert_eq!(seen, round);
         ringer.post_message(&Int32Array::new(&buffer)).expect("post");
         while bell.count() == seen {
-            bell.changed(seen).await;
+            bell.changed(seen, Duration::MAX).await;
         }
-        bell.changed(seen).await;
+        bell.changed(seen, Duration::MAX).await;
     }
     ringer.terminate();
 }
@@ -57,7 +57,7 @@ async fn a_ring_ends_the_blocking_wait() {
     // The first ring tells that the worker runs: Chrome starts one only while its parent's event loop turns.
     ringer.post_message(&Int32Array::new(&buffer)).expect("post");
     while bell.count() == 0 {
-        bell.changed(0).await;
+        bell.changed(0, Duration::MAX).await;
     }
     ringer.post_message(&Int32Array::new(&buffer)).expect("post");
     let before_ms = clock::now_ms();

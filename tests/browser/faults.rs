@@ -4,7 +4,7 @@
 use std::rc::Rc;
 
 use js_sys::{Function, Object, Reflect};
-use statik_bridge::Host;
+use statik_bridge::AsyncDisk;
 use statik_browser::{Opfs, OpfsOptions};
 use statik_disk::{File, Kind, Open, Result};
 use wasm_bindgen::{JsCast, JsValue};
@@ -16,7 +16,7 @@ const TOO_MUCH: u64 = 1 << 43;
 const QUOTA_EXCEEDED: &str = "throw new DOMException('full', 'QuotaExceededError')";
 
 async fn open(opfs: &Opfs, path: &str) -> Rc<dyn File> {
-    Host::open(opfs, path, Open::Create).await.expect("the file opens")
+    AsyncDisk::open(opfs, path, Open::Create).await.expect("the file opens")
 }
 
 async fn store(name: &str) -> Opfs {

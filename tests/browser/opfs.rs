@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use js_sys::{Function, Object, Reflect};
-use statik_bridge::Host;
+use statik_bridge::AsyncDisk;
 use statik_browser::{Opfs, OpfsOptions, clock, sanity};
 use statik_disk::{Disk, File, Kind, Open, Result, contract};
 use wasm_bindgen::{JsCast, JsValue};
@@ -18,7 +18,7 @@ async fn store(name: &str) -> Opfs {
 }
 
 async fn open(opfs: &Opfs, path: &str, open: Open) -> Result<Rc<dyn File>> {
-    Host::open(opfs, path, open).await
+    AsyncDisk::open(opfs, path, open).await
 }
 
 async fn create(opfs: &Opfs, path: &str, bytes: &[u8]) {
@@ -38,17 +38,17 @@ fn bytes(file: &dyn File) -> Vec<u8> {
 }
 
 async fn names(opfs: &Opfs) -> Vec<String> {
-    let mut names = Host::list(opfs).await.expect("list");
+    let mut names = AsyncDisk::list(opfs).await.expect("list");
     names.sort();
     names
 }
 
 async fn remove(opfs: &Opfs, path: &str) -> Result<()> {
-    Host::remove(opfs, path).await
+    AsyncDisk::remove(opfs, path).await
 }
 
 async fn rename(opfs: &Opfs, from: &str, to: &str) -> Result<()> {
-    Host::rename(opfs, from, to).await
+    AsyncDisk::rename(opfs, from, to).await
 }
 
 fn kind<T>(result: Result<T>) -> Option<Kind> {
@@ -315,7 +315,7 @@ async fn a_closed_store_says_so() {
     assert_eq!(kind(open(&opfs, "a", Open::Create).await), Some(Kind::Closed));
     assert_eq!(kind(Disk::open(&opfs, "a", Open::Create)), Some(Kind::Closed));
     assert_eq!(kind(remove(&opfs, "a").await), Some(Kind::Closed));
-    assert_eq!(kind(Host::list(&opfs).await), Some(Kind::Closed));
+    assert_eq!(kind(AsyncDisk::list(&opfs).await), Some(Kind::Closed));
     assert_eq!(content(&store("closed").await, "a").await, b"flushed");
 }
 

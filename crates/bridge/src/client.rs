@@ -1,4 +1,5 @@
-//! The client's stubs: a [`Disk`] and [`Locks`] whose calls go through a ring to a [`Server`](crate::Server).
+//! The client's stubs: a [`Disk`], [`Locks`] and [`Pages`](crate::pages::Pages) whose calls go through a ring to a
+//! [`Server`](crate::Server), unless its board answers them.
 //!
 //! Invariants:
 //! - One request at a time is waited for; the sequence number of an answer is the request's.
@@ -6,18 +7,27 @@
 //!   late is never taken for another's.
 //! - Writes, unlocks and closes are posted. What becomes of them the next call that waits reports: see
 //!   `docs/ring-format.md`.
+//!
+//! Files of pages are in `paged`.
+
+mod paged;
 
 use std::cell::{Cell, OnceCell, RefCell};
+use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::Duration;
 
 use statik_disk::{Disk, Error, File, Kind, Open, Result, validate_path};
 
 use crate::Cells;
+use crate::board::Guest;
 use crate::locks::{Level, Lock, Locks};
 use crate::metrics::{Metrics, Op};
 use crate::ring::{Answer, Caller, Deadline, Fault, Request};
 use crate::wire::{self, MIN_CAPACITY};
+use paged::Sheet;
+
+pub use paged::CacheUse;
 
 /// How a client waits.
 #[derive(Clone, Copy, Debug)]
@@ -44,14 +54,16 @@ pub struct Client {
 }
 
 impl Client {
-    /// The client of a zeroed `ring` that was or will be given to a server, whose loop waits on `doorbell`. `clock`
-    /// tells milliseconds and never goes back.
+    /// The client of a zeroed `ring` that was or will be given to a server as that of the client `id`. The server's
+    /// loop waits on `doorbell`, and it shows what it has on `board`. `clock` tells milliseconds and never goes back.
     ///
     /// # Errors
     /// [`Kind::Invalid`] if the ring is too small (33 KiB are needed) or had a client before.
     pub fn new(
         ring: impl Cells + 'static,
         doorbell: impl Cells + 'static,
+        board: impl Cells + 'static,
+        id: u32,
         options: ClientOptions,
         clock: fn() -> f64,
     ) -> Result<Self> {
@@ -64,6 +76,11 @@ impl Client {
             capacity: caller.capacity(),
             caller: RefCell::new(caller),
             closed: OnceCell::new(),
+            board: Cell::new(Some(Box::new(board))),
+            id,
+            guest: OnceCell::new(),
+            sheets: RefCell::default(),
+            cache: Cell::default(),
             next_handle: Cell::new(0),
             deadline: options.deadline,
             clock,
@@ -102,7 +119,7 @@ impl Disk for Client {
     }
 
     fn remove(&self, path: &str) -> Result<()> {
-        self.line.ask_about(&Request::new(Op::Remove), path)
+        self.line.ask_about(&Request::new(Op::Remove), path).map(|_| ())
     }
 
     fn rename(&self, from: &str, to: &str) -> Result<()> {
@@ -140,6 +157,13 @@ struct Line {
     capacity: usize,
     /// Why nothing is asked any more.
     closed: OnceCell<Error>,
+    /// Until there is a `guest`: the server has not answered anything yet.
+    board: Cell<Option<Box<dyn Cells>>>,
+    id: u32,
+    guest: OnceCell<Guest>,
+    /// The open files of pages, by handle.
+    sheets: RefCell<BTreeMap<u32, Rc<Sheet>>>,
+    cache: Cell<CacheUse>,
     next_handle: Cell<u32>,
     deadline: Duration,
     clock: fn() -> f64,
@@ -166,17 +190,27 @@ impl Line {
         result.map(|(value, _)| value)
     }
 
-    /// A call whose payload is a path and whose answer says nothing but yes.
-    fn ask_about(&self, request: &Request, path: &str) -> Result<()> {
+    /// A call whose payload is a path and whose answer says nothing but yes, or a number.
+    fn ask_about(&self, request: &Request, path: &str) -> Result<u64> {
         self.run(request, path, || {
             validate_path(path)?;
-            self.call(request, path.as_bytes()).map(|_| ((), 0))
+            self.call(request, path.as_bytes()).map(|answer| (answer.value, 0))
         })
+    }
+
+    /// A call without payload whose answer is a number.
+    fn ask(&self, request: &Request, path: &str) -> Result<u64> {
+        self.run(request, path, || Ok((self.call(request, &[])?.value, 0)))
     }
 
     /// Asks and waits.
     fn call(&self, request: &Request, payload: &[u8]) -> Result<Answer> {
-        let deadline = Deadline::after(self.deadline, self.clock);
+        self.call_for(request, payload, Duration::ZERO)
+    }
+
+    /// Asks and waits, so much longer than for another answer.
+    fn call_for(&self, request: &Request, payload: &[u8], longer: Duration) -> Result<Answer> {
+        let deadline = Deadline::after(self.deadline.saturating_add(longer), self.clock);
         let sequence = self.send(request, payload, &deadline)?;
         let answer = self.caller.borrow_mut().wait(sequence, &deadline);
         let answer = answer.map_err(|fault| self.close(request.op, fault))?;
@@ -196,11 +230,22 @@ impl Line {
         self.send(request, payload, &Deadline::after(self.deadline, self.clock)).map(|_| ())
     }
 
+    /// As [`Line::post`], for what need not be looked at soon.
+    fn post_quietly(&self, request: &Request, payload: &[u8]) -> Result<()> {
+        self.check_open(request.op)?;
+        let deadline = Deadline::after(self.deadline, self.clock);
+        let sent = self.caller.borrow_mut().post_quietly(request, payload, &deadline);
+        sent.map(|_| ()).map_err(|fault| self.close(request.op, fault))
+    }
+
+    fn check_open(&self, op: Op) -> Result<()> {
+        let Some(error) = self.closed.get() else { return Ok(()) };
+        let context = format!("{}: the connection to the I/O worker is closed", op.name());
+        Err(Error::new(Kind::Closed, context).because(error.clone()))
+    }
+
     fn send(&self, request: &Request, payload: &[u8], deadline: &Deadline) -> Result<u32> {
-        if let Some(error) = self.closed.get() {
-            let context = format!("{}: the connection to the I/O worker is closed", request.op.name());
-            return Err(Error::new(Kind::Closed, context).because(error.clone()));
-        }
+        self.check_open(request.op)?;
         let sent = self.caller.borrow_mut().post(request, payload, deadline);
         sent.map_err(|fault| self.close(request.op, fault))
     }
@@ -228,7 +273,7 @@ impl Line {
     fn shut(&self, error: Error) -> Error {
         // An earlier reason stays: it is the cause of this one.
         if self.closed.set(error.clone()).is_ok() {
-            self.caller.borrow().hang_up();
+            self.caller.borrow_mut().hang_up();
         }
         error
     }
@@ -253,7 +298,7 @@ impl RemoteFile {
 
     /// A call without payload whose answer is a number.
     fn ask(&self, request: Request) -> Result<u64> {
-        self.line.run(&request, &self.path, || Ok((self.line.call(&request, &[])?.value, 0)))
+        self.line.ask(&request, &self.path)
     }
 
     fn read_part(&self, offset: u64, buf: &mut [u8]) -> Result<usize> {

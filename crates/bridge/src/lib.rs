@@ -18,7 +18,7 @@
 //! use statik_bridge::{ClientOptions, DiskHost};
 //! use statik_disk::{Disk, MemDisk, Open};
 //!
-//! let server = Thread::spawn(|| DiskHost(MemDisk::new()));
+//! let server = Thread::spawn(|| DiskHost::in_memory(MemDisk::new()));
 //! let disk = server.client(ClientOptions::default())?;
 //! let file = disk.open("notes/today", Open::Create)?;
 //! file.write_at(0, b"milk")?; // posted
@@ -40,8 +40,9 @@ pub mod metrics;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod native;
 pub mod pages;
+mod paging;
 pub mod ring;
 
 pub use cells::{Cells, Woken};
-pub use client::{Client, ClientOptions};
-pub use server::{AsyncDoorbell, DiskHost, Host, Server};
+pub use client::{CacheUse, Client, ClientOptions};
+pub use server::{AsyncDisk, AsyncDoorbell, DiskHost, Host, Server};

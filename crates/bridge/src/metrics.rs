@@ -5,9 +5,10 @@ use std::rc::Rc;
 
 use statik_disk::{Disk, File, Open, Result};
 
-/// An operation of [`Disk`], [`File`] or [`Lock`](crate::locks::Lock).
+/// An operation of [`Disk`] or [`File`], of [`Lock`](crate::locks::Lock), or one that [`Pages`](crate::pages::Pages)
+/// needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[expect(missing_docs, reason = "each is the trait method of the same name")]
+#[expect(missing_docs, reason = "each is the trait method of the same name, or described in docs/ring-format.md")]
 pub enum Op {
     Open,
     Read,
@@ -24,11 +25,23 @@ pub enum Op {
     Unlock,
     Reserved,
     LockClose,
+    Attach,
+    Detach,
+    ReadPages,
+    ReadStaged,
+    Stage,
+    StageLen,
+    Release,
+    WaitLock,
+    Commit,
+    Durable,
+    Checkpoint,
+    Usage,
 }
 
 impl Op {
     /// All operations, in the order of their wire numbers.
-    pub const ALL: [Op; 15] = [
+    pub const ALL: [Op; 27] = [
         Op::Open,
         Op::Read,
         Op::Write,
@@ -44,6 +57,18 @@ impl Op {
         Op::Unlock,
         Op::Reserved,
         Op::LockClose,
+        Op::Attach,
+        Op::Detach,
+        Op::ReadPages,
+        Op::ReadStaged,
+        Op::Stage,
+        Op::StageLen,
+        Op::Release,
+        Op::WaitLock,
+        Op::Commit,
+        Op::Durable,
+        Op::Checkpoint,
+        Op::Usage,
     ];
 
     /// The name in JavaScript.
@@ -64,6 +89,18 @@ impl Op {
             Op::Unlock => "unlock",
             Op::Reserved => "reserved",
             Op::LockClose => "lockClose",
+            Op::Attach => "attach",
+            Op::Detach => "detach",
+            Op::ReadPages => "readPages",
+            Op::ReadStaged => "readStaged",
+            Op::Stage => "stage",
+            Op::StageLen => "stageLen",
+            Op::Release => "release",
+            Op::WaitLock => "waitLock",
+            Op::Commit => "commit",
+            Op::Durable => "durable",
+            Op::Checkpoint => "checkpoint",
+            Op::Usage => "usage",
         }
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! Invariant: nothing here polls; who waits is notified.
 
+use std::cell::Cell;
 use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::sync::atomic::{AtomicI32, Ordering::Relaxed, Ordering::SeqCst};
@@ -12,8 +13,12 @@ use std::time::{Duration, Instant};
 
 use statik_disk::Result;
 
+use crate::board;
 use crate::ring::BELL;
 use crate::{AsyncDoorbell, Cells, Client, ClientOptions, Host, Server, Woken};
+
+/// How many pages the board of a [`Thread`] caches.
+const CACHE_PAGES: usize = 256;
 
 /// Milliseconds since this was first called, for [`Client::new`] and [`Server::new`].
 pub fn clock() -> f64 {
@@ -124,31 +129,37 @@ type Call<H> = Box<dyn FnOnce(&Server<H>) + Send>;
 /// A server on a thread of its own. Dropping it stops the server and joins the thread.
 pub struct Thread<H: Host + 'static> {
     doorbell: SharedCells,
+    board: SharedCells,
     calls: mpsc::Sender<Call<H>>,
-    next_client: std::cell::Cell<u32>,
-    thread: Option<JoinHandle<()>>,
+    next_client: Cell<u32>,
+    thread: Option<JoinHandle<Result<()>>>,
 }
 
 impl<H: Host + 'static> Thread<H> {
-    /// Serves what `make` makes on the new thread.
+    /// Serves what `make` makes on the new thread, with a small board.
     pub fn spawn(make: impl FnOnce() -> H + Send + 'static) -> Self {
-        let doorbell = SharedCells::new(64);
+        let (doorbell, board) = (SharedCells::new(64), SharedCells::new(board::bytes(CACHE_PAGES)));
         let (calls, inbox) = mpsc::channel::<Call<H>>();
-        let bell = doorbell.clone();
+        let (bell, shown) = (Doorbell::new(doorbell.clone()), board.clone());
         let thread = std::thread::spawn(move || {
-            let server = Server::new(make(), clock);
+            let server = Server::new(make(), shown, clock).expect("a new board of enough size");
             run(&bell, server.serve(&bell), || {
                 while let Ok(call) = inbox.try_recv() {
                     call(&server);
                 }
-            });
+            })
         });
-        Thread { doorbell, calls, next_client: std::cell::Cell::new(0), thread: Some(thread) }
+        Thread { doorbell, board, calls, next_client: Cell::new(0), thread: Some(thread) }
     }
 
     /// The doorbell that the server waits on.
     pub fn doorbell(&self) -> &SharedCells {
         &self.doorbell
+    }
+
+    /// The board that the server writes.
+    pub fn board(&self) -> &SharedCells {
+        &self.board
     }
 
     /// A client for the calling thread, with a ring of the usual size.
@@ -157,8 +168,8 @@ impl<H: Host + 'static> Thread<H> {
     /// As [`Client::new`].
     pub fn client(&self, options: ClientOptions) -> Result<Client> {
         let ring = SharedCells::new(2 * 1024 * 1024 + 4096);
-        self.add_client(ring.clone());
-        Client::new(ring, self.doorbell.clone(), options, clock)
+        let id = self.add_client(ring.clone());
+        Client::new(ring, self.doorbell.clone(), self.board.clone(), id, options, clock)
     }
 
     /// Lets the server serve a ring and returns the number that it knows it by.
@@ -185,15 +196,32 @@ impl<H: Host + 'static> Thread<H> {
     }
 }
 
-impl<H: Host + 'static> Drop for Thread<H> {
-    fn drop(&mut self) {
-        // If the thread has ended already, by a panic, the join below tells.
+impl<H: Host + 'static> Thread<H> {
+    /// Stops the server and joins the thread, as dropping it does, and tells how its service ended.
+    ///
+    /// # Errors
+    /// As [`Server::serve`].
+    pub fn stop(mut self) -> Result<()> {
+        self.join()
+    }
+
+    fn join(&mut self) -> Result<()> {
+        let Some(thread) = self.thread.take() else { return Ok(()) };
+        // If the thread has ended already, by a panic, the join tells.
         let _ = self.calls.send(Box::new(Server::stop));
         self.doorbell.ring();
-        let joined = self.thread.take().map(JoinHandle::join);
-        if joined.is_some_and(|joined| joined.is_err()) && !std::thread::panicking() {
-            panic!("the server's thread panicked");
+        match thread.join() {
+            Ok(result) => result,
+            Err(_) if std::thread::panicking() => Ok(()),
+            Err(_) => panic!("the server's thread panicked"),
         }
+    }
+}
+
+impl<H: Host + 'static> Drop for Thread<H> {
+    fn drop(&mut self) {
+        // Who wants to know calls `stop`.
+        let _ = self.join();
     }
 }
 
@@ -204,17 +232,38 @@ impl SharedCells {
     }
 }
 
-impl AsyncDoorbell for SharedCells {
+/// The server's end of a doorbell, and when its thread has to wake though nobody rings.
+struct Doorbell {
+    cells: SharedCells,
+    wake_at: Cell<Option<Instant>>,
+}
+
+impl Doorbell {
+    fn new(cells: SharedCells) -> Self {
+        Doorbell { cells, wake_at: Cell::new(None) }
+    }
+}
+
+impl AsyncDoorbell for Doorbell {
     fn count(&self) -> i32 {
-        self.load(BELL)
+        self.cells.load(BELL)
     }
 
     fn wait(&self, seen: i32, timeout: Duration) {
-        Cells::wait(self, BELL, seen, timeout);
+        self.cells.wait(BELL, seen, timeout);
     }
 
-    async fn changed(&self, seen: i32) {
-        poll_fn(|_| if self.count() == seen { Poll::Pending } else { Poll::Ready(()) }).await;
+    async fn changed(&self, seen: i32, timeout: Duration) {
+        // What no clock reaches is never.
+        let end = Instant::now().checked_add(timeout);
+        poll_fn(|_| {
+            if self.count() != seen || end.is_some_and(|end| Instant::now() >= end) {
+                return Poll::Ready(());
+            }
+            self.wake_at.set(end);
+            Poll::Pending
+        })
+        .await;
     }
 
     async fn turn(&self) {
@@ -237,16 +286,17 @@ impl Wake for Bell {
 }
 
 /// Runs a future to its end, `between` being what else the thread's event loop has to do.
-fn run(doorbell: &SharedCells, future: impl Future<Output = ()>, mut between: impl FnMut()) {
-    let waker = Arc::new(Bell(doorbell.clone())).into();
+fn run<T>(doorbell: &Doorbell, future: impl Future<Output = T>, mut between: impl FnMut()) -> T {
+    let waker = Arc::new(Bell(doorbell.cells.clone())).into();
     let mut future = pin!(future);
     loop {
         let seen = doorbell.count();
-        if future.as_mut().poll(&mut Context::from_waker(&waker)).is_ready() {
-            return;
+        if let Poll::Ready(value) = future.as_mut().poll(&mut Context::from_waker(&waker)) {
+            return value;
         }
         between();
-        Cells::wait(doorbell, BELL, seen, Duration::MAX);
+        let wake_in = doorbell.wake_at.take().map(|at| at.saturating_duration_since(Instant::now()));
+        doorbell.wait(seen, wake_in.unwrap_or(Duration::MAX));
     }
 }
 

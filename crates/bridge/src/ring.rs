@@ -44,12 +44,14 @@ pub const BELL: usize = 0;
 
 const HEADER_BYTES: usize = 64;
 const MAGIC: i32 = i32::from_le_bytes(*b"SRNG");
-const VERSION: i32 = 1;
+const VERSION: i32 = 2;
 /// Frames begin at multiples of this.
 const ALIGN: u32 = 8;
 const MIN_CAPACITY: usize = 64;
 const MAX_CAPACITY: usize = 1 << 30;
 const MAX_REASON_BYTES: u32 = 64;
+/// So much may be posted quietly before the doorbell rings.
+const QUIET_BYTES: u32 = 128 * 1024;
 
 /// Why no answer will come, as the word DEAD holds it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -145,6 +147,8 @@ pub struct Caller {
     head: u32,
     sequence: u32,
     spin: u32,
+    /// Bytes posted since the doorbell rang.
+    quiet: u32,
 }
 
 impl Caller {
@@ -159,7 +163,7 @@ impl Caller {
         }
         ring.store(word::VERSION, VERSION);
         ring.store(word::MAGIC, MAGIC);
-        Ok(Caller { ring, doorbell, layout, head: 0, sequence: 0, spin })
+        Ok(Caller { ring, doorbell, layout, head: 0, sequence: 0, spin, quiet: 0 })
     }
 
     /// The size of the request area and of the answer area, in bytes.
@@ -172,6 +176,21 @@ impl Caller {
     /// # Panics
     /// If the request is larger than the ring: the stubs split what may be large.
     pub fn post(&mut self, request: &Request, payload: &[u8], deadline: &Deadline) -> Result<u32, Fault> {
+        let sequence = self.put_frame(request, payload, deadline)?;
+        self.ring_bell();
+        Ok(sequence)
+    }
+
+    /// As [`Caller::post`], for what may lie there until more comes: the doorbell rings only now and then.
+    pub fn post_quietly(&mut self, request: &Request, payload: &[u8], deadline: &Deadline) -> Result<u32, Fault> {
+        let sequence = self.put_frame(request, payload, deadline)?;
+        if self.quiet >= QUIET_BYTES {
+            self.ring_bell();
+        }
+        Ok(sequence)
+    }
+
+    fn put_frame(&mut self, request: &Request, payload: &[u8], deadline: &Deadline) -> Result<u32, Fault> {
         let length = REQUEST_BYTES + payload.len();
         let padded = length.next_multiple_of(ALIGN as usize);
         assert!(padded <= self.capacity(), "a request of {length} bytes in a ring of {}", self.capacity());
@@ -182,8 +201,8 @@ impl Caller {
         self.put(self.head.wrapping_add(REQUEST_BYTES as u32), payload);
         self.head = self.head.wrapping_add(padded);
         self.sequence = sequence;
+        self.quiet += padded;
         self.ring.store(word::HEAD, self.head as i32);
-        self.ring_bell();
         Ok(sequence)
     }
 
@@ -221,7 +240,7 @@ impl Caller {
     }
 
     /// Tells the server that nothing will be posted any more and no answer is waited for.
-    pub fn hang_up(&self) {
+    pub fn hang_up(&mut self) {
         self.ring.store(word::HANG_UP, 1);
         self.ring_bell();
     }
@@ -233,7 +252,8 @@ impl Caller {
         String::from_utf8_lossy(&text).into_owned()
     }
 
-    fn ring_bell(&self) {
+    fn ring_bell(&mut self) {
+        self.quiet = 0;
         self.doorbell.fetch_add(BELL, 1);
         self.doorbell.notify(BELL);
     }
@@ -259,6 +279,9 @@ impl Caller {
         self.alive()?;
         if self.free()? >= needed {
             return Ok(());
+        }
+        if self.quiet > 0 {
+            self.ring_bell();
         }
         // Half a ring, so that a long sequence of posts does not wake this thread for each.
         let wanted = needed.max(self.layout.capacity / 2) as i32;

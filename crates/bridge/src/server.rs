@@ -1,4 +1,4 @@
-//! The server: one thread that carries out what the clients of many rings ask for, on a [`Host`] and a lock table.
+//! The server: one thread that carries out what the clients of many rings ask for, on a [`Host`] and its pages.
 //!
 //! Invariants:
 //! - A client's requests are carried out in the order in which they were posted. Clients do not wait for each other's
@@ -8,7 +8,7 @@
 //! - The event loop may call any method of the server while [`Server::serve`] awaits. A host's future may not.
 //! - A ring whose bytes break the format is ended, and all that its client held is released.
 //!
-//! What a request does is in `session`.
+//! What a request does is in `session`; what is answered later, and what is due without a request, in `paging`.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -21,8 +21,12 @@ use std::time::Duration;
 use statik_disk::{Disk, Error, File, Kind, Open, Result};
 
 use crate::Cells;
+use crate::board::CLIENTS;
 use crate::locks::Table;
 use crate::metrics::Metrics;
+use crate::pages::mem::MemPages;
+use crate::pages::{PageStore, Usage};
+use crate::paging::Paging;
 use crate::ring::{Answerer, End};
 use crate::session::Session;
 use crate::wire::MIN_CAPACITY;
@@ -34,9 +38,12 @@ const BLOCK: Duration = Duration::from_millis(1);
 /// How long the loop may go on without a turn of the event loop.
 const TURN_MS: f64 = 8.0;
 
-/// A disk that opens, removes, renames and lists asynchronously, as browsers do. What it opened is synchronous.
+/// How many pages are read ahead, if nobody says otherwise.
+const READ_AHEAD: usize = 16;
+
+/// A disk that opens, removes, renames and lists asynchronously, as browsers do. What was opened is synchronous.
 #[expect(async_fn_in_trait, reason = "nothing here is Send, so there is no bound to leave open")]
-pub trait Host {
+pub trait AsyncDisk {
     /// As [`Disk::open`].
     async fn open(&self, path: &str, open: Open) -> Result<Rc<dyn File>>;
     /// As [`Disk::remove`].
@@ -47,10 +54,27 @@ pub trait Host {
     async fn list(&self) -> Result<Vec<String>>;
 }
 
-/// A synchronous disk as a host.
-pub struct DiskHost<D>(pub D);
+/// What a server serves: a disk, and a store of pages on it. The server sees to it that no path is open as a file while
+/// it is attached.
+#[expect(async_fn_in_trait, reason = "nothing here is Send, so there is no bound to leave open")]
+pub trait Host: AsyncDisk {
+    /// As [`PageStore::attach`], on [`Host::pages`].
+    async fn attach(&self, path: &str, open: Open) -> Result<u32>;
+    /// The store of pages.
+    fn pages(&self) -> &dyn PageStore;
+}
 
-impl<D: Disk> Host for DiskHost<D> {
+/// A synchronous disk, and a store of pages on it, as a host.
+pub struct DiskHost<D>(pub D, pub Rc<dyn PageStore>);
+
+impl<D: Disk + Clone + 'static> DiskHost<D> {
+    /// A disk whose clones share their files, and a store of pages in memory on it.
+    pub fn in_memory(disk: D) -> Self {
+        DiskHost(disk.clone(), Rc::new(MemPages::on(Rc::new(disk))))
+    }
+}
+
+impl<D: Disk> AsyncDisk for DiskHost<D> {
     async fn open(&self, path: &str, open: Open) -> Result<Rc<dyn File>> {
         self.0.open(path, open).map(Rc::from)
     }
@@ -68,6 +92,16 @@ impl<D: Disk> Host for DiskHost<D> {
     }
 }
 
+impl<D: Disk> Host for DiskHost<D> {
+    async fn attach(&self, path: &str, open: Open) -> Result<u32> {
+        self.1.attach(path, open)
+    }
+
+    fn pages(&self) -> &dyn PageStore {
+        &*self.1
+    }
+}
+
 /// What the server's loop waits on: the word that clients add 1 to, and the thread's event loop.
 #[expect(async_fn_in_trait, reason = "nothing here is Send, so there is no bound to leave open")]
 pub trait AsyncDoorbell {
@@ -77,9 +111,9 @@ pub trait AsyncDoorbell {
     /// Blocks while the count is `seen`, for `timeout` at most.
     fn wait(&self, seen: i32, timeout: Duration);
 
-    /// Resolves once the count is not `seen`; the event loop runs meanwhile. It may resolve early, and it may be
-    /// dropped before it resolves.
-    async fn changed(&self, seen: i32);
+    /// Resolves once the count is not `seen`, or after `timeout`; the event loop runs meanwhile. It may resolve early,
+    /// and it may be dropped before it resolves.
+    async fn changed(&self, seen: i32, timeout: Duration);
 
     /// Lets the event loop run once: calls that add or remove clients come in between.
     async fn turn(&self);
@@ -101,21 +135,42 @@ pub struct Server<H> {
 pub(crate) struct Service<H> {
     pub(crate) host: Rc<H>,
     pub(crate) locks: Table,
+    pub(crate) paging: RefCell<Paging>,
+    pub(crate) read_ahead: Cell<usize>,
     pub(crate) clock: fn() -> f64,
     pub(crate) metrics: Metrics,
 }
 
 impl<H: Host + 'static> Server<H> {
-    /// A server without clients. `clock` tells milliseconds and never goes back.
-    pub fn new(host: H, clock: fn() -> f64) -> Self {
-        Server {
-            service: Service { host: Rc::new(host), locks: Table::new(), clock, metrics: Metrics::new() },
+    /// A server without clients. `board` is zeroed memory, of [`board::bytes`](crate::board::bytes), that it shares
+    /// with all of them. `clock` tells milliseconds and never goes back.
+    ///
+    /// # Errors
+    /// [`Kind::Invalid`] if the board is too small, or was used before.
+    pub fn new(host: H, board: impl Cells + 'static, clock: fn() -> f64) -> Result<Self> {
+        let metrics = Metrics::new();
+        let paging = Paging::new(Box::new(board), host.pages(), metrics.clone())?;
+        Ok(Server {
+            service: Service {
+                host: Rc::new(host),
+                locks: Table::new(),
+                paging: RefCell::new(paging),
+                read_ahead: Cell::new(READ_AHEAD),
+                clock,
+                metrics,
+            },
             sessions: RefCell::default(),
             leaving: RefCell::default(),
             stopping: Cell::new(false),
             stirred: Cell::new(false),
             waker: RefCell::default(),
-        }
+        })
+    }
+
+    /// How many pages of a file to read ahead for a client that reads it from one end to the other: 16, unless this
+    /// says otherwise.
+    pub fn set_read_ahead(&self, pages: usize) {
+        self.service.read_ahead.set(pages);
     }
 
     /// What is served.
@@ -128,11 +183,16 @@ impl<H: Host + 'static> Server<H> {
         &self.service.metrics
     }
 
+    /// What the store tells of itself, and the oldest view that a client holds.
+    pub fn usage(&self) -> Usage {
+        self.service.paging.borrow().usage(self.service.host.pages())
+    }
+
     /// Serves one more client, which may have posted already.
     ///
     /// # Errors
-    /// [`Kind::Invalid`] if the ring is too small, [`Kind::Exists`] if there is a client `id`, [`Kind::Closed`] if the
-    /// server was stopped.
+    /// [`Kind::Invalid`] if the ring is too small, or `id` not below [`CLIENTS`]; [`Kind::Exists`] if there is a client
+    /// `id`, or one that was removed waits for the end of what it asked for; [`Kind::Closed`] if the server was stopped.
     pub fn add_client(&self, id: u32, ring: impl Cells + 'static) -> Result<()> {
         let adding = |kind, why: String| Error::new(kind, format!("adding client {id}: {why}"));
         let mut ring = Answerer::new(Box::new(ring)).map_err(|why| adding(Kind::Invalid, why))?;
@@ -143,11 +203,14 @@ impl<H: Host + 'static> Server<H> {
             ring.end(End::Stopped);
             return Err(adding(Kind::Closed, "the server stopped".to_owned()));
         }
-        let mut sessions = self.sessions.borrow_mut();
-        if sessions.contains_key(&id) {
+        if id as usize >= CLIENTS {
+            return Err(adding(Kind::Invalid, format!("their numbers are below {CLIENTS}")));
+        }
+        if self.everyone().iter().any(|session| session.borrow().id() == id) {
             return Err(adding(Kind::Exists, "there is one".to_owned()));
         }
-        sessions.insert(id, Rc::new(RefCell::new(Session::new(ring))));
+        self.service.paging.borrow_mut().add_client(id);
+        self.sessions.borrow_mut().insert(id, Rc::new(RefCell::new(Session::new(id, ring))));
         self.stir();
         Ok(())
     }
@@ -170,26 +233,33 @@ impl<H: Host + 'static> Server<H> {
         self.stir();
     }
 
-    /// Carries out requests, a batch of each client's, as far as that needs no waiting. Whether there were any.
+    /// Carries out requests, a batch of each client's, as far as that needs no waiting, and what is due without one.
+    /// Whether there was anything.
     pub fn work(&self) -> bool {
         let mut worked = self.poll_waiting(&mut Context::from_waker(Waker::noop()));
         for session in self.everyone() {
-            let mut session = session.borrow_mut();
             for _ in 0..BATCH {
-                if !session.step(&self.service) {
+                if !session.borrow_mut().step(&self.service) {
                     break;
                 }
                 worked = true;
             }
+            self.deliver();
         }
+        let store = self.service.host.pages();
+        let tended = self.service.paging.borrow_mut().tend(store, !worked, (self.service.clock)());
+        self.deliver();
         self.sessions.borrow_mut().retain(|_, session| !session.borrow().ended());
         self.leaving.borrow_mut().retain(|session| !session.borrow().ended());
-        worked
+        worked || tended
     }
 
     /// Carries out requests until [`Server::stop`]. Between them it blocks its thread briefly, for what comes soon
     /// then comes fast, and after that waits in the event loop.
-    pub async fn serve(&self, doorbell: &impl AsyncDoorbell) {
+    ///
+    /// # Errors
+    /// Those of the last flush and checkpoint, with which it ends.
+    pub async fn serve(&self, doorbell: &impl AsyncDoorbell) -> Result<()> {
         let mut turned_ms = (self.service.clock)();
         loop {
             let seen = doorbell.count();
@@ -197,14 +267,15 @@ impl<H: Host + 'static> Server<H> {
             if (self.service.clock)() - turned_ms >= TURN_MS {
                 doorbell.turn().await;
                 turned_ms = (self.service.clock)();
-            } else if !worked && self.stopping.get() && !self.waiting() {
+            } else if !worked && self.stopping.get() && !self.waiting() && self.service.paging.borrow().is_settled() {
                 break;
             } else if !worked {
+                let due = self.due();
                 if !self.waiting() {
-                    doorbell.wait(seen, BLOCK);
+                    doorbell.wait(seen, BLOCK.min(due));
                 }
-                if doorbell.count() == seen {
-                    self.idle(doorbell, seen).await;
+                if doorbell.count() == seen && due > BLOCK {
+                    self.idle(doorbell, seen, due).await;
                     turned_ms = (self.service.clock)();
                 }
             }
@@ -213,17 +284,34 @@ impl<H: Host + 'static> Server<H> {
         for session in sessions.into_values() {
             session.borrow_mut().leave(&self.service);
         }
+        self.service.paging.borrow_mut().finish(self.service.host.pages())
     }
 
-    /// Waits for the doorbell, for an asynchronous request or for a call of this server's methods.
-    async fn idle(&self, doorbell: &impl AsyncDoorbell, seen: i32) {
-        let mut changed = pin!(doorbell.changed(seen));
+    /// Waits for the doorbell, for an asynchronous request or for a call of this server's methods, until something is
+    /// due.
+    async fn idle(&self, doorbell: &impl AsyncDoorbell, seen: i32, due: Duration) {
+        let mut changed = pin!(doorbell.changed(seen, due));
         poll_fn(|context| {
             self.waker.replace(Some(context.waker().clone()));
             let progress = self.poll_waiting(context);
             if self.stirred.take() || progress { Poll::Ready(()) } else { changed.as_mut().poll(context) }
         })
         .await;
+    }
+
+    /// After how long something is due that nobody asks for.
+    fn due(&self) -> Duration {
+        self.service.paging.borrow().due(self.service.host.pages(), (self.service.clock)())
+    }
+
+    /// Gives clients the answers that others' requests, or time, brought them.
+    fn deliver(&self) {
+        let answers = self.service.paging.borrow_mut().take_answers();
+        for (ask, reply) in answers {
+            if let Some(session) = self.sessions.borrow().get(&ask.client) {
+                session.borrow_mut().deliver(&self.service, ask.sequence, reply);
+            }
+        }
     }
 
     fn everyone(&self) -> Vec<Rc<RefCell<Session>>> {

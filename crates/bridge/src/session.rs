@@ -1,4 +1,8 @@
 //! One client as the server sees it: its ring, its open files and locks, and what it has not been told yet.
+//!
+//! Raw files are here; files of pages in `paged`.
+
+mod paged;
 
 use std::collections::HashMap;
 use std::future::Future;
@@ -10,19 +14,23 @@ use statik_disk::{Error, File, Kind, Result, validate_path};
 
 use crate::locks::{Lock, Locks};
 use crate::metrics::Op;
+use crate::paging::{Ask, Outcome, Reply};
 use crate::ring::{Answerer, Broken, End, Request};
 use crate::server::{Host, Service};
 use crate::wire;
+use paged::PagedFile;
 
 /// How many files and locks one client may hold.
 const MAX_HANDLES: usize = 4096;
 
 pub(crate) struct Session {
+    id: u32,
     ring: Answerer,
     leaving: bool,
     ended: bool,
     files: HashMap<u32, OpenFile>,
     locks: HashMap<u32, Box<dyn Lock>>,
+    paged: HashMap<u32, PagedFile>,
     failure: Option<Failure>,
     waiting: Option<Waiting>,
     /// What [`Op::List`] found, which the client fetches part by part.
@@ -41,15 +49,29 @@ struct OpenFile {
     file: Rc<dyn File>,
     path: String,
     /// The failure that cost it a write, until a call about this file told the client.
-    lost: Option<Error>,
+    lost: Option<Lost>,
 }
 
-/// An asynchronous request on its way.
+struct Lost {
+    error: Error,
+    /// The first byte that may not be what was written.
+    offset: u64,
+}
+
+impl OpenFile {
+    fn lose(&mut self, error: &Error, offset: u64) {
+        let lost = self.lost.get_or_insert_with(|| Lost { error: error.clone(), offset });
+        lost.offset = lost.offset.min(offset);
+    }
+}
+
+/// A request that was not answered yet.
 struct Waiting {
     sequence: u32,
     request: Request,
     start_ms: f64,
-    future: Found,
+    /// What is asynchronous; without, `paging` will answer.
+    future: Option<Found>,
 }
 
 /// What an asynchronous request will yield.
@@ -57,21 +79,22 @@ type Found = Pin<Box<dyn Future<Output = Result<Yield>>>>;
 
 enum Yield {
     File(OpenFile),
+    /// The store's number of an attached file.
+    Attached(u32),
     Names(Vec<String>),
     Nothing,
 }
 
-/// What a client waits for: a number and bytes.
-type Reply = Result<(u64, Vec<u8>)>;
-
 impl Session {
-    pub(crate) fn new(ring: Answerer) -> Self {
+    pub(crate) fn new(id: u32, ring: Answerer) -> Self {
         Session {
+            id,
             ring,
             leaving: false,
             ended: false,
             files: HashMap::new(),
             locks: HashMap::new(),
+            paged: HashMap::new(),
             failure: None,
             waiting: None,
             names: Vec::new(),
@@ -79,14 +102,18 @@ impl Session {
         }
     }
 
+    pub(crate) fn id(&self) -> u32 {
+        self.id
+    }
+
     /// Whether an asynchronous request is on its way.
     pub(crate) fn waiting(&self) -> bool {
-        self.waiting.is_some()
+        self.waiting.as_ref().is_some_and(|waiting| waiting.future.is_some())
     }
 
     /// Whether nothing will happen here any more.
     pub(crate) fn ended(&self) -> bool {
-        !self.waiting() && (self.ended || self.ring.hung_up() && !self.ring.has_next())
+        self.ended && !self.waiting()
     }
 
     /// Carries out what the client posted until now, and nothing later, and releases what it held.
@@ -98,7 +125,13 @@ impl Session {
 
     /// Carries out the next request, if there is one and none is on its way. Whether there was.
     pub(crate) fn step<H: Host + 'static>(&mut self, service: &Service<H>) -> bool {
-        if self.ended || self.waiting() {
+        let going = self.leaving || self.ring.hung_up();
+        if going && self.waiting.as_ref().is_some_and(|waiting| waiting.future.is_none()) {
+            // Nobody waits for the answer any more.
+            service.paging.borrow_mut().cancel(self.id);
+            self.waiting = None;
+        }
+        if self.ended || self.waiting.is_some() {
             return false;
         }
         let mut payload = std::mem::take(&mut self.payload);
@@ -111,43 +144,55 @@ impl Session {
         match stepped {
             Ok(true) => true,
             Ok(false) => {
-                if self.leaving {
-                    self.release();
+                if going {
+                    self.release(service);
                 }
                 false
             }
             Err(broken) => {
                 self.ring.refuse(&broken);
-                self.release();
+                self.release(service);
                 true
             }
         }
     }
 
     /// Whether the request on its way, if there is one, came to its end.
-    pub(crate) fn poll_waiting<H>(&mut self, service: &Service<H>, context: &mut Context) -> bool {
-        let Some(waiting) = &mut self.waiting else { return false };
-        let Poll::Ready(result) = waiting.future.as_mut().poll(context) else { return false };
+    pub(crate) fn poll_waiting<H: Host>(&mut self, service: &Service<H>, context: &mut Context) -> bool {
+        let Some(Waiting { future: Some(future), .. }) = &mut self.waiting else { return false };
+        let Poll::Ready(result) = future.as_mut().poll(context) else { return false };
         let Some(Waiting { sequence, request, start_ms, .. }) = self.waiting.take() else { return false };
-        let reply = result.map(|found| match found {
-            Yield::Nothing => (0, Vec::new()),
+        let reply = result.and_then(|found| match found {
+            Yield::Nothing => Ok((0, Vec::new())),
             Yield::File(file) => {
                 self.files.insert(request.handle, file);
-                (0, Vec::new())
+                Ok((0, Vec::new()))
             }
+            Yield::Attached(file) => self.attached(service, request.handle, file),
             Yield::Names(names) => {
                 self.names = names;
-                self.list(0)
+                Ok(self.list(0))
             }
         });
         self.answer(service, sequence, &request, start_ms, reply);
         true
     }
 
-    fn release(&mut self) {
-        self.ended = true;
-        self.files.clear();
-        self.locks.clear();
+    /// Delivers what `paging` answered.
+    pub(crate) fn deliver<H>(&mut self, service: &Service<H>, sequence: u32, reply: Reply) {
+        if let Some(waiting) = self.waiting.take_if(|waiting| waiting.future.is_none() && waiting.sequence == sequence)
+        {
+            self.answer(service, sequence, &waiting.request, waiting.start_ms, reply);
+        }
+    }
+
+    fn release<H: Host>(&mut self, service: &Service<H>) {
+        if !self.ended {
+            self.ended = true;
+            self.files.clear();
+            self.locks.clear();
+            self.detach_all(service);
+        }
     }
 
     fn carry_out<H: Host + 'static>(
@@ -158,32 +203,37 @@ impl Session {
         payload: &mut Vec<u8>,
     ) -> Result<(), Broken> {
         let start_ms = (service.clock)();
-        let reply = if matches!(request.op, Op::Write | Op::Close | Op::Unlock | Op::LockClose) {
-            let result = self.posted(&request, payload)?;
+        if let Some(result) = self.posted(service, &request, payload)? {
             service.metrics.record(request.op, (service.clock)() - start_ms, result.ok());
             return Ok(());
+        }
+        let reply = if let Some(outcome) = self.on_pages(service, sequence, &request, payload, start_ms)? {
+            outcome
         } else if let Some(error) = self.untold(&request) {
-            Err(error)
+            Some(Err(error))
         } else {
             match request.op {
-                Op::Read | Op::Flush | Op::SetLen | Op::Len => self.on_file(&request)?,
-                Op::LockOpen | Op::Lock | Op::Reserved => self.on_lock(service, &request, payload)?,
-                Op::List if request.offset > 0 => Ok(self.list(request.offset)),
+                Op::Read | Op::Flush | Op::SetLen | Op::Len => Some(self.on_file(&request)?),
+                Op::LockOpen | Op::Lock | Op::Reserved => Some(self.on_lock(service, &request, payload)?),
+                Op::List if request.offset > 0 => Some(Ok(self.list(request.offset))),
                 _ => {
-                    let future = self.begin(service, &request, payload)?;
+                    let future = Some(self.begin(service, &request, payload)?);
                     self.waiting = Some(Waiting { sequence, request, start_ms, future });
                     self.poll_waiting(service, &mut Context::from_waker(Waker::noop()));
                     return Ok(());
                 }
             }
         };
-        self.answer(service, sequence, &request, start_ms, reply);
+        match reply {
+            Some(reply) => self.answer(service, sequence, &request, start_ms, reply),
+            None => self.waiting = Some(Waiting { sequence, request, start_ms, future: None }),
+        }
         Ok(())
     }
 
     fn answer<H>(&self, service: &Service<H>, sequence: u32, request: &Request, start_ms: f64, reply: Reply) {
-        let bytes =
-            reply.as_ref().ok().map(|(_, payload)| if request.op == Op::Read { payload.len() as u64 } else { 0 });
+        let reads = matches!(request.op, Op::Read | Op::ReadPages | Op::ReadStaged);
+        let bytes = reply.as_ref().ok().map(|(_, payload)| if reads { payload.len() as u64 } else { 0 });
         service.metrics.record(request.op, (service.clock)() - start_ms, bytes);
         match reply {
             Ok((value, payload)) => self.ring.answer(sequence, 0, value, &payload),
@@ -194,19 +244,29 @@ impl Session {
         }
     }
 
-    /// Carries out what the client does not wait for: the bytes written, or the failure, which is remembered.
-    fn posted(&mut self, request: &Request, payload: &mut Vec<u8>) -> Result<Result<u64>, Broken> {
+    /// Carries out what the client does not wait for: the bytes written, or the failure, which is remembered. `None` if
+    /// the client does wait.
+    fn posted<H: Host>(
+        &mut self,
+        service: &Service<H>,
+        request: &Request,
+        payload: &mut Vec<u8>,
+    ) -> Result<Option<Result<u64>>, Broken> {
         match request.op {
-            Op::Write => return self.write(request, payload),
+            Op::Write => return self.write(request, payload).map(Some),
+            Op::Stage | Op::StageLen => return self.stage(service, request, payload).map(Some),
+            Op::Release => self.give_up(service, request)?,
+            Op::Detach => self.detach(service, request)?,
             Op::Close => drop(self.files.remove(&request.handle).ok_or_else(|| no_such(request))?),
             Op::LockClose => drop(self.locks.remove(&request.handle).ok_or_else(|| no_such(request))?),
-            _ => {
+            Op::Unlock => {
                 let level = wire::decode_level(request.count).ok_or("no such level")?;
                 let lock = self.locks.get(&request.handle).ok_or_else(|| no_such(request))?;
                 lock.lower(level).map_err(|error| error.to_string())?;
             }
+            _ => return Ok(None),
         }
-        Ok(Ok(0))
+        Ok(Some(Ok(0)))
     }
 
     /// Writes, in one go with the writes to the bytes behind these that are posted already.
@@ -214,7 +274,7 @@ impl Session {
         let file = self.files.get_mut(&request.handle).ok_or_else(|| no_such(request))?;
         if let Some(failure) = &mut self.failure {
             failure.dropped += 1;
-            file.lost.get_or_insert_with(|| failure.error.clone());
+            file.lose(&failure.error, request.offset);
             return Ok(Err(failure.error.clone()));
         }
         let limit = self.ring.capacity();
@@ -233,7 +293,7 @@ impl Session {
         let result = file.file.write_at(request.offset, payload).map(|()| payload.len() as u64);
         if let Err(error) = &result {
             let error = if error.path().is_some() { error.clone() } else { error.clone().at(&file.path) };
-            file.lost.get_or_insert_with(|| error.clone());
+            file.lose(&error, request.offset);
             self.failure = Some(Failure { error, dropped: 0 });
         }
         Ok(result)
@@ -247,7 +307,7 @@ impl Session {
         };
         let (error, dropped) = match (self.failure.take(), &file) {
             (Some(failure), _) => (failure.error, failure.dropped),
-            (None, Some(file)) if request.op == Op::Flush => (file.lost.clone()?, 0),
+            (None, Some(file)) if request.op == Op::Flush => (file.lost.as_ref()?.error.clone(), 0),
             (None, _) => return None,
         };
         if let Some(file) = file {
@@ -265,7 +325,8 @@ impl Session {
     }
 
     fn on_file(&mut self, request: &Request) -> Result<Reply, Broken> {
-        let file = &self.files.get(&request.handle).ok_or_else(|| no_such(request))?.file;
+        let open = self.files.get_mut(&request.handle).ok_or_else(|| no_such(request))?;
+        let file = &open.file;
         Ok(match request.op {
             Op::Read => {
                 let count = request.count as usize;
@@ -279,7 +340,11 @@ impl Session {
                 })
             }
             Op::Len => file.len().map(|len| (len, Vec::new())),
-            Op::SetLen => file.set_len(request.offset).map(|()| (0, Vec::new())),
+            Op::SetLen => file.set_len(request.offset).map(|()| {
+                // What was lost was to lie where nothing is to lie now.
+                open.lost.take_if(|lost| request.offset <= lost.offset);
+                (0, Vec::new())
+            }),
             _ => file.flush().map(|()| (0, Vec::new())),
         })
     }
@@ -316,6 +381,17 @@ impl Session {
         let host = Rc::clone(&service.host);
         let path = text(payload)?.to_owned();
         match request.op {
+            Op::Attach => {
+                let open = wire::decode_open(request.count).ok_or("no such way to open")?;
+                let no_room = self.no_room(request.handle)?;
+                Ok(Box::pin(async move {
+                    validate_path(&path)?;
+                    if let Some(error) = no_room {
+                        return Err(error.at(path));
+                    }
+                    host.attach(&path, open).await.map(Yield::Attached)
+                }))
+            }
             Op::Open => {
                 let open = wire::decode_open(request.count).ok_or("no such way to open")?;
                 let no_room = self.no_room(request.handle)?;
@@ -324,12 +400,16 @@ impl Session {
                     if let Some(error) = no_room {
                         return Err(error.at(path));
                     }
+                    host.pages().settle(&path)?;
                     let file = host.open(&path, open).await?;
+                    // Somebody may have attached it meanwhile.
+                    host.pages().settle(&path)?;
                     Ok(Yield::File(OpenFile { file, path, lost: None }))
                 }))
             }
             Op::Remove => Ok(Box::pin(async move {
                 validate_path(&path)?;
+                host.pages().settle(&path)?;
                 host.remove(&path).await.map(|()| Yield::Nothing)
             })),
             Op::Rename => {
@@ -338,6 +418,8 @@ impl Session {
                 Ok(Box::pin(async move {
                     validate_path(&from)?;
                     validate_path(&to)?;
+                    host.pages().settle(&from)?;
+                    host.pages().settle(&to)?;
                     host.rename(&from, &to).await.map(|()| Yield::Nothing)
                 }))
             }
@@ -358,10 +440,10 @@ impl Session {
 
     /// Why a new file or lock cannot be had, if the client has too many.
     fn no_room(&self, handle: u32) -> Result<Option<Error>, Broken> {
-        if self.files.contains_key(&handle) || self.locks.contains_key(&handle) {
+        if self.files.contains_key(&handle) || self.locks.contains_key(&handle) || self.paged.contains_key(&handle) {
             return Err(format!("the number {handle} is taken"));
         }
-        let full = self.files.len() + self.locks.len() >= MAX_HANDLES;
+        let full = self.files.len() + self.locks.len() + self.paged.len() >= MAX_HANDLES;
         Ok(full.then(|| Error::new(Kind::Busy, format!("opening: {MAX_HANDLES} files and locks are open already"))))
     }
 }

@@ -6,6 +6,7 @@ use statik_disk::{Error, Kind, Open};
 
 use crate::locks::Level;
 use crate::metrics::Op;
+use crate::pages::{Durability, Usage};
 
 /// The fixed part of a request, in bytes.
 pub const REQUEST_BYTES: usize = 32;
@@ -18,6 +19,11 @@ const NO_PATH: u32 = u32::MAX;
 /// The least that each way of a ring must hold, so that two paths, or an error with its causes, fit.
 pub(crate) const MIN_CAPACITY: usize = 16 * 1024;
 const _: () = assert!(MAX_CAUSES * (12 + 2 * MAX_TEXT_BYTES) <= MIN_CAPACITY);
+
+/// What a release gives up: staged changes, the write lock, the place in its queue.
+pub(crate) const DISCARD: u32 = 1;
+pub(crate) const UNLOCK: u32 = 2;
+pub(crate) const LEAVE: u32 = 4;
 
 /// The fixed part of a request without the frame's length and sequence number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,6 +75,55 @@ pub(crate) fn decode_open(number: u32) -> Option<Open> {
 
 pub(crate) fn decode_level(number: u32) -> Option<Level> {
     Level::ALL.get(number as usize).copied()
+}
+
+pub(crate) fn encode_durability(durability: Durability) -> u32 {
+    match durability {
+        Durability::Off => 0,
+        Durability::Normal => 1,
+        Durability::Full => 2,
+    }
+}
+
+pub(crate) fn decode_durability(number: u32) -> Option<Durability> {
+    [Durability::Off, Durability::Normal, Durability::Full].get(number as usize).copied()
+}
+
+/// The files of a commit, and whether the client has their write locks.
+pub(crate) fn encode_parts(parts: &[(u32, bool)]) -> Vec<u8> {
+    parts.iter().flat_map(|(handle, locked)| [*handle, u32::from(*locked)]).flat_map(u32::to_le_bytes).collect()
+}
+
+pub(crate) fn decode_parts(payload: &[u8]) -> Option<Vec<(u32, bool)>> {
+    let (parts, rest) = payload.as_chunks::<8>();
+    let part = |part: &[u8; 8]| {
+        let mut words = &part[..];
+        let handle = take_u32(&mut words)?;
+        Some((handle, take_u32(&mut words).filter(|locked| *locked < 2)? == 1))
+    };
+    if rest.is_empty() { parts.iter().map(part).collect() } else { None }
+}
+
+pub(crate) fn encode_numbers(numbers: &[u64]) -> Vec<u8> {
+    numbers.iter().copied().flat_map(u64::to_le_bytes).collect()
+}
+
+pub(crate) fn decode_numbers(payload: &[u8]) -> Option<Vec<u64>> {
+    let (numbers, rest) = payload.as_chunks();
+    rest.is_empty().then(|| numbers.iter().copied().map(u64::from_le_bytes).collect())
+}
+
+pub(crate) fn encode_usage(usage: &Usage) -> Vec<u8> {
+    let Usage { log_bytes, newest, durable, checkpointed, commits, flushes, oldest_view } = *usage;
+    let (held, oldest) = oldest_view.map_or((0, 0), |seq| (1, seq));
+    encode_numbers(&[log_bytes, newest, durable, checkpointed, commits, flushes, held, oldest])
+}
+
+pub(crate) fn decode_usage(payload: &[u8]) -> Option<Usage> {
+    let numbers = decode_numbers(payload)?;
+    let [log_bytes, newest, durable, checkpointed, commits, flushes, held, oldest] = numbers.try_into().ok()?;
+    let oldest_view = (held != 0).then_some(oldest);
+    Some(Usage { log_bytes, newest, durable, checkpointed, commits, flushes, oldest_view })
 }
 
 /// The status of an answer that is an error, and its payload.
@@ -185,6 +240,20 @@ mod tests {
             assert_eq!(decode_names(&list[..end]), None, "cut at {end}");
         }
         assert_eq!(encode_names(&names, 13), (1, list[..7].to_vec()));
+    }
+
+    #[test]
+    fn parts_and_usage_cross_and_nothing_else_does() {
+        let parts = [(7, true), (u32::MAX, false)];
+        let bytes = encode_parts(&parts);
+        assert_eq!(decode_parts(&bytes), Some(parts.to_vec()));
+        assert_eq!((decode_parts(&bytes[1..]), decode_parts(&[2; 8])), (None, None));
+        for oldest_view in [None, Some(0), Some(u64::MAX)] {
+            let usage =
+                Usage { log_bytes: 1, newest: 2, durable: 3, checkpointed: 4, commits: 5, flushes: 6, oldest_view };
+            assert_eq!(decode_usage(&encode_usage(&usage)), Some(usage));
+        }
+        assert_eq!((decode_usage(&[0; 63]), decode_usage(&[0; 72])), (None, None));
     }
 
     #[test]

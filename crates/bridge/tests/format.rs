@@ -1,5 +1,5 @@
-//! The bytes of ring and board are those of `docs/ring-format.md` and `docs/board-format.md`: samples, kept from version 1,
-//! are what today's code writes and what it reads. `ring-v1.hex` holds the header and the requests; every line is 8 words.
+//! The bytes of ring and board are those of `docs/ring-format.md` and `docs/board-format.md`: samples, kept since they were new,
+//! are what today's code writes and what it reads. `ring-v2.hex` holds the header and the requests; every line is 8 words.
 //! `board-v1.hex` holds those lines of a board that are not all zeros, each after its offset.
 
 use statik_bridge::board::{self, Guest, Owner};
@@ -11,9 +11,10 @@ use statik_bridge::{Cells, DiskHost, Server};
 use statik_disk::{Disk, MemDisk, Open};
 use std::time::Duration;
 
-const SAMPLE: &str = include_str!("ring-v1.hex");
+const SAMPLE: &str = include_str!("ring-v2.hex");
 const BOARD: &str = include_str!("board-v1.hex");
 const RING_BYTES: usize = 33 * 1024;
+const BOARD_BYTES: usize = board::bytes(64);
 
 fn unhex(text: &str) -> Vec<u8> {
     let digits: Vec<u8> = text.bytes().filter(u8::is_ascii_hexdigit).collect();
@@ -46,7 +47,7 @@ fn the_client_writes_the_sample() {
 fn the_server_reads_the_sample() {
     let ring = SharedCells::new(RING_BYTES);
     ring.write(0, &unhex(SAMPLE));
-    let server = Server::new(DiskHost(MemDisk::new()), clock);
+    let server = Server::new(DiskHost::in_memory(MemDisk::new()), SharedCells::new(BOARD_BYTES), clock).unwrap();
     server.add_client(1, ring.clone()).unwrap();
     while server.work() {}
     let answer: Vec<_> = (9..14).map(|word| ring.load(word)).collect();

@@ -3,12 +3,13 @@
 
 use std::time::{Duration, Instant};
 
+use statik_bridge::board;
 use statik_bridge::locks::{Level, Locks};
 use statik_bridge::metrics::Op;
 use statik_bridge::native::{SharedCells, clock};
 use statik_bridge::ring::{Caller, Deadline, Request, word};
 use statik_bridge::{Cells, Client, ClientOptions, DiskHost, Server};
-use statik_disk::{Disk, Faults, Kind, Open, SimDisk};
+use statik_disk::{Disk, Faults, Kind, Open, Result, SimDisk};
 
 const RING_BYTES: usize = 33 * 1024;
 const CAPACITY: u64 = 16 * 1024;
@@ -54,11 +55,18 @@ impl Random {
     }
 }
 
+const BOARD_BYTES: usize = board::bytes(64);
+
+/// A client that does not use its server's board.
+fn connect(ring: SharedCells, bell: SharedCells) -> Result<Client> {
+    Client::new(ring, bell, SharedCells::new(64), 0, OPTIONS, clock)
+}
+
 /// A server on a disk that grows to 1 MiB at most.
 fn server() -> Server<DiskHost<SimDisk>> {
     let disk = SimDisk::new(1);
     disk.set_faults(Faults { quota_bytes: Some(1 << 20), ..Faults::default() });
-    Server::new(DiskHost(disk), clock)
+    Server::new(DiskHost::in_memory(disk), SharedCells::new(BOARD_BYTES), clock).unwrap()
 }
 
 /// Works until there is nothing to do, which must be soon.
@@ -69,7 +77,7 @@ fn work(server: &Server<DiskHost<SimDisk>>, seed: u64) {
 #[test]
 fn a_server_survives_a_ring_of_garbage() {
     let sound = SharedCells::new(RING_BYTES);
-    let _client = Client::new(sound.clone(), SharedCells::new(64), OPTIONS, clock).unwrap();
+    let _client = connect(sound.clone(), SharedCells::new(64)).unwrap();
     let header: Vec<_> = (0..HEADER_WORDS).map(|word| sound.load(word)).collect();
     let server = server();
     for seed in 0..2000 {
@@ -167,7 +175,7 @@ fn a_client_survives_any_answer() {
     for seed in 0..1000 {
         let mut random = Random(seed);
         let ring = SharedCells::new(RING_BYTES);
-        let client = Client::new(ring.clone(), SharedCells::new(64), OPTIONS, clock).unwrap();
+        let client = connect(ring.clone(), SharedCells::new(64)).unwrap();
         forge(&ring, &mut random);
         let start = Instant::now();
         let error = match random.below(4) {
@@ -189,7 +197,7 @@ fn a_client_survives_any_answer() {
 fn a_read_takes_no_more_than_it_asked_for() {
     for (length, kind) in [(100, None), (101, Some(Kind::Corrupt)), (CAPACITY as i32 + 1, Some(Kind::Corrupt))] {
         let (ring, bell) = (SharedCells::new(RING_BYTES), SharedCells::new(64));
-        let client = Client::new(ring.clone(), bell, OPTIONS, clock).unwrap();
+        let client = connect(ring.clone(), bell).unwrap();
         ring.store(9, 1);
         let file = Disk::open(&client, "a", Open::Create).unwrap();
         ring.store(9, 2);
@@ -204,12 +212,12 @@ fn another_version_is_refused_with_a_reason() {
     let ring = SharedCells::new(RING_BYTES);
     let server = server();
     server.add_client(1, ring.clone()).unwrap();
-    let client = Client::new(ring.clone(), SharedCells::new(64), OPTIONS, clock).unwrap();
-    ring.store(4, 2);
+    let client = connect(ring.clone(), SharedCells::new(64)).unwrap();
+    ring.store(4, 3);
     // As if something had been posted.
     ring.store(5, 32);
     work(&server, 0);
     let error = client.list().unwrap_err();
     assert_eq!(error.kind(), Kind::Closed);
-    assert!(error.to_string().contains("version 2"), "{error}");
+    assert!(error.to_string().contains("version 3"), "{error}");
 }

@@ -36,7 +36,7 @@ struct Served {
 
 impl Served {
     fn new() -> Self {
-        let server = Thread::spawn(|| DiskHost(MemDisk::new()));
+        let server = Thread::spawn(|| DiskHost::in_memory(MemDisk::new()));
         Served { client: server.client(ClientOptions::default()).expect("a client"), _server: server }
     }
 }

@@ -8,11 +8,13 @@ use std::task::{Poll, Waker};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use statik_bridge::board;
 use statik_bridge::locks::{Level, Locks};
 use statik_bridge::metrics::Op;
 use statik_bridge::native::{SharedCells, Thread, clock};
+use statik_bridge::pages::{PageStore, mem::MemPages};
 use statik_bridge::ring::{BELL, word};
-use statik_bridge::{Cells, Client, ClientOptions, DiskHost, Host, Server};
+use statik_bridge::{AsyncDisk, Cells, Client, ClientOptions, DiskHost, Host, Server};
 use statik_disk::{Disk, Faults, File, Kind, MemDisk, Open, Result, SimDisk};
 
 const RING_BYTES: usize = 2 * 1024 * 1024 + 4096;
@@ -20,8 +22,15 @@ const RING_BYTES: usize = 2 * 1024 * 1024 + 4096;
 const LONG: ClientOptions = ClientOptions { deadline: Duration::from_secs(120), spin: 0 };
 const SHORT: ClientOptions = ClientOptions { deadline: Duration::from_millis(20), spin: 0 };
 
+const BOARD_BYTES: usize = board::bytes(64);
+
+/// A client of a server whose board it does not use.
+fn connect(ring: SharedCells, bell: SharedCells, options: ClientOptions) -> Result<Client> {
+    Client::new(ring, bell, SharedCells::new(64), 0, options, clock)
+}
+
 fn memory() -> Thread<DiskHost<MemDisk>> {
-    Thread::spawn(|| DiskHost(MemDisk::new()))
+    Thread::spawn(|| DiskHost::in_memory(MemDisk::new()))
 }
 
 fn file(client: &Client, path: &str) -> Box<dyn File> {
@@ -34,7 +43,7 @@ fn kind<T>(result: Result<T>) -> Option<Kind> {
 
 #[test]
 fn a_missed_deadline_says_what_was_asked_and_ends_the_connection() {
-    let client = Client::new(SharedCells::new(RING_BYTES), SharedCells::new(64), SHORT, clock).unwrap();
+    let client = connect(SharedCells::new(RING_BYTES), SharedCells::new(64), SHORT).unwrap();
     let start = Instant::now();
     let error = Disk::open(&client, "app.db", Open::Create).err().unwrap();
     assert!(start.elapsed() >= SHORT.deadline);
@@ -55,7 +64,7 @@ struct Paused {
 
 impl Paused {
     fn new() -> Self {
-        let server = Server::new(DiskHost(MemDisk::new()), clock);
+        let server = Server::new(DiskHost::in_memory(MemDisk::new()), SharedCells::new(BOARD_BYTES), clock).unwrap();
         Paused { server, bell: SharedCells::new(64), clients: Cell::new(0) }
     }
 
@@ -69,9 +78,8 @@ impl Paused {
         let switch = Switch { bell: self.bell.clone(), switch, pauses: Arc::new(Barrier::new(2)) };
         let pauses = Arc::clone(&switch.pauses);
         thread::scope(|scope| {
-            let client = scope.spawn(move || {
-                client(Client::new(ring, switch.bell.clone(), options, clock).expect("a client"), switch)
-            });
+            let client =
+                scope.spawn(move || client(connect(ring, switch.bell.clone(), options).expect("a client"), switch));
             loop {
                 let seen = self.bell.load(BELL);
                 match switched.try_recv() {
@@ -184,7 +192,7 @@ fn a_dead_server_is_noticed_at_once_while_waiting() {
             ring.notify(word::WAKE);
         })
     };
-    let client = Client::new(ring, bell, LONG, clock).unwrap();
+    let client = connect(ring, bell, LONG).unwrap();
     let start = Instant::now();
     let error = client.list().unwrap_err();
     assert_eq!((error.kind(), error.to_string()), (Kind::Closed, "list: the I/O worker died".to_owned()));
@@ -210,7 +218,7 @@ fn a_removed_client_loses_its_locks_and_files_and_is_told() {
     let server = memory();
     let (ring, bell) = (SharedCells::new(RING_BYTES), server.doorbell().clone());
     let id = server.add_client(ring.clone());
-    let dying = Client::new(ring, bell, LONG, clock).unwrap();
+    let dying = connect(ring, bell, LONG).unwrap();
     let held = file(&dying, "a");
     let lock = Locks::open(&dying, "a").unwrap();
     [Level::Shared, Level::Reserved, Level::Exclusive].iter().for_each(|level| lock.raise(*level).unwrap());
@@ -248,7 +256,7 @@ fn a_dropped_client_releases_what_it_held() {
 }
 
 fn simulated() -> Thread<DiskHost<SimDisk>> {
-    Thread::spawn(|| DiskHost(SimDisk::new(1)))
+    Thread::spawn(|| DiskHost::in_memory(SimDisk::new(1)))
 }
 
 fn limit(server: &Thread<DiskHost<SimDisk>>, bytes: Option<u64>) {
@@ -351,7 +359,7 @@ fn many_clients_counting_under_locks_lose_nothing() {
             server.add_client(ring.clone());
             let bell = server.doorbell().clone();
             scope.spawn(move || {
-                let client = Client::new(ring, bell, LONG, clock).unwrap();
+                let client = connect(ring, bell, LONG).unwrap();
                 let (file, lock) = (file(&client, "counter"), Locks::open(&client, "counter").unwrap());
                 for _ in 0..TIMES {
                     let exclusive = || {
@@ -381,7 +389,7 @@ fn a_list_longer_than_an_answer_comes_in_parts() {
     let server = memory();
     let ring = SharedCells::new(33 * 1024);
     server.add_client(ring.clone());
-    let client = Client::new(ring, server.doorbell().clone(), LONG, clock).unwrap();
+    let client = connect(ring, server.doorbell().clone(), LONG).unwrap();
     let mut names: Vec<_> = (0..500).map(|number| format!("{}/{number:03}", "x".repeat(100))).collect();
     for name in &names {
         drop(file(&client, name));
@@ -406,15 +414,15 @@ fn who_opens_too_much_is_busy() {
 
 #[test]
 fn rings_are_checked() {
-    let server = Server::new(DiskHost(MemDisk::new()), clock);
+    let server = Server::new(DiskHost::in_memory(MemDisk::new()), SharedCells::new(BOARD_BYTES), clock).unwrap();
     let small = SharedCells::new(1024);
     assert_eq!(kind(server.add_client(1, small.clone())), Some(Kind::Invalid));
-    assert_eq!(kind(Client::new(small, SharedCells::new(64), LONG, clock)), Some(Kind::Invalid));
+    assert_eq!(kind(connect(small, SharedCells::new(64), LONG)), Some(Kind::Invalid));
     let ring = SharedCells::new(RING_BYTES);
     server.add_client(1, ring.clone()).unwrap();
     assert_eq!(kind(server.add_client(1, SharedCells::new(RING_BYTES))), Some(Kind::Exists));
-    Client::new(ring.clone(), SharedCells::new(64), LONG, clock).unwrap();
-    assert_eq!(kind(Client::new(ring, SharedCells::new(64), LONG, clock)), Some(Kind::Invalid));
+    connect(ring.clone(), SharedCells::new(64), LONG).unwrap();
+    assert_eq!(kind(connect(ring, SharedCells::new(64), LONG)), Some(Kind::Invalid));
     server.stop();
     assert_eq!(kind(server.add_client(2, SharedCells::new(RING_BYTES))), Some(Kind::Closed));
 }
@@ -423,6 +431,7 @@ fn rings_are_checked() {
 #[derive(Default)]
 struct Slow {
     disk: MemDisk,
+    pages: MemPages,
     begun: Cell<usize>,
     released: Cell<bool>,
     wakers: RefCell<Vec<Waker>>,
@@ -435,7 +444,7 @@ impl Slow {
     }
 }
 
-impl Host for Slow {
+impl AsyncDisk for Slow {
     async fn open(&self, path: &str, open: Open) -> Result<Rc<dyn File>> {
         if path == "slow" {
             self.begun.set(self.begun.get() + 1);
@@ -461,13 +470,23 @@ impl Host for Slow {
     }
 }
 
+impl Host for Slow {
+    async fn attach(&self, path: &str, open: Open) -> Result<u32> {
+        self.pages.attach(path, open)
+    }
+
+    fn pages(&self) -> &dyn PageStore {
+        &self.pages
+    }
+}
+
 /// A thread that opens "slow" and writes to it, begun on the server, and the number of its client.
 fn open_slowly(server: &Thread<Slow>) -> (u32, thread::JoinHandle<Option<Kind>>) {
     let ring = SharedCells::new(RING_BYTES);
     let id = server.add_client(ring.clone());
     let bell = server.doorbell().clone();
     let opener = thread::spawn(move || {
-        let client = Client::new(ring, bell, LONG, clock).unwrap();
+        let client = connect(ring, bell, LONG).unwrap();
         let opened = Disk::open(&client, "slow", Open::Create);
         kind(opened.and_then(|file| file.write_at(0, b"written").and_then(|()| file.flush())))
     });

@@ -10,7 +10,7 @@ use wasm_bindgen::prelude::wasm_bindgen;
 use wasm_bindgen_futures::JsFuture;
 use web_sys::MessageChannel;
 
-use crate::SharedCells;
+use crate::{SharedCells, clock};
 
 /// Without `Atomics.waitAsync`, the longest that the thread blocks between two turns of its event loop.
 const MAX_BLOCK: Duration = Duration::from_millis(32);
@@ -18,7 +18,7 @@ const MAX_BLOCK: Duration = Duration::from_millis(32);
 #[wasm_bindgen]
 extern "C" {
     #[wasm_bindgen(js_namespace = Atomics, js_name = waitAsync)]
-    fn wait_async(words: &Int32Array, index: usize, value: i32) -> WaitAsync;
+    fn wait_async(words: &Int32Array, index: usize, value: i32, timeout_ms: f64) -> WaitAsync;
 
     type WaitAsync;
     /// A promise, or a string if there is nothing to wait for.
@@ -64,17 +64,19 @@ impl AsyncDoorbell for Doorbell {
     /// With `Atomics.waitAsync`, costs nothing while nobody rings. In browsers without it (Firefox before 145, Safari
     /// before 16.4) the thread blocks and turns by turns, so that clients still get it at once and what comes through
     /// the event loop within some milliseconds.
-    async fn changed(&self, seen: i32) {
+    async fn changed(&self, seen: i32, timeout: Duration) {
+        let timeout_ms = timeout.as_secs_f64() * 1000.0;
         if self.can_wait_async {
             // Awaiting a string, which says that the word changed already, resolves at once.
-            let promise = Promise::resolve(&wait_async(self.cells.words(), BELL, seen).value());
+            let promise = Promise::resolve(&wait_async(self.cells.words(), BELL, seen, timeout_ms).value());
             JsFuture::from(promise).await.expect("a wait is never rejected");
             return;
         }
+        let end_ms = clock::now_ms() + timeout_ms;
         let mut block = Duration::from_millis(1);
-        while self.count() == seen {
+        while self.count() == seen && clock::now_ms() < end_ms {
             self.turn().await;
-            self.wait(seen, block);
+            self.wait(seen, block.min(timeout));
             block = MAX_BLOCK.min(block * 2);
         }
     }

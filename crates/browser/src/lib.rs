@@ -1,5 +1,5 @@
 //! The platform, inbound: what the rooms above need of a browser, behind their traits. The origin private file system
-//! as a [`Host`](statik_bridge::Host) of the bridge and, for files prepared beforehand, as a
+//! as an [`AsyncDisk`](statik_bridge::AsyncDisk) of the bridge and, for files prepared beforehand, as a
 //! [`Disk`](statik_disk::Disk); shared memory as the bridge's [`Cells`](statik_bridge::Cells); the clock and the
 //! console.
 //!

@@ -2,7 +2,7 @@
 //!
 //! Opening an access handle is what is dear (milliseconds), so one is shared by all who open its path and stays open
 //! after the last of them left, until it was idle for [`OpfsOptions::idle`] or more than [`MAX_IDLE`] others were used
-//! since. The platform opens, removes and renames asynchronously, so that is what the [`Host`] half does. The [`Disk`]
+//! since. The platform opens, removes and renames asynchronously, so that is what the [`AsyncDisk`] half does. The [`Disk`]
 //! half is for direct mode, where nobody can wait: it opens what [`Opfs::prepare`] opened before, and refuses the rest.
 //!
 //! Invariants:
@@ -17,7 +17,7 @@ use std::rc::{Rc, Weak};
 use std::time::Duration;
 
 use futures_util::lock::Mutex;
-use statik_bridge::Host;
+use statik_bridge::AsyncDisk;
 use statik_disk::{Disk, Error, File, Kind, Open, Result, validate_path};
 use wasm_bindgen_futures::spawn_local;
 
@@ -177,7 +177,7 @@ async fn tend(store: Weak<Shared>) {
     }
 }
 
-impl Host for Opfs {
+impl AsyncDisk for Opfs {
     async fn open(&self, path: &str, open: Open) -> Result<Rc<dyn File>> {
         Ok(Rc::new(self.shared.open(path, open).await?))
     }

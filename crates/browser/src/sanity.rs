@@ -1,6 +1,6 @@
 //! The sanity check: does this host keep what it is given?
 
-use statik_bridge::Host;
+use statik_bridge::AsyncDisk;
 use statik_disk::{Error, File, Kind, Open, Result};
 
 /// Where the check writes. A file left by a check that was killed is taken over.
@@ -12,7 +12,7 @@ const PAGE: usize = 4096;
 ///
 /// # Errors
 /// The first step that failed, with what the host said; [`Kind::Io`] if it said nothing but did something else.
-pub async fn check(host: &impl Host) -> Result<()> {
+pub async fn check(host: &impl AsyncDisk) -> Result<()> {
     let file = host.open(SCRATCH, Open::Create).await.map_err(|error| failed("open", error))?;
     let result = check_file(&*file);
     drop(file);

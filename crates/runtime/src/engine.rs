@@ -4,11 +4,11 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::Duration;
 
-use js_sys::{Array, Function, Object};
+use js_sys::{Array, Function, Object, SharedArrayBuffer};
 use statik_bridge::locks::Table;
 use statik_bridge::metrics::{Measured, Metrics};
 use statik_bridge::{Client, ClientOptions};
-use statik_browser::{Log, Opfs, OpfsOptions, clock, sanity};
+use statik_browser::{Log, Opfs, OpfsOptions, SharedCells, clock, sanity};
 use statik_disk::{Error, Kind, MemDisk, Open, Result};
 use statik_sqlite::{OpenOptions, files};
 use wasm_bindgen::JsValue;
@@ -97,6 +97,9 @@ impl Engine {
         let client = Client::new(
             shared_cells(&options, "ring")?,
             shared_cells(&options, "doorbell")?,
+            // Nothing on it is asked for.
+            SharedCells::new(&SharedArrayBuffer::new(64)),
+            0,
             ClientOptions { deadline, ..ClientOptions::default() },
             clock::now_ms,
         );

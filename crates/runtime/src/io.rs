@@ -1,9 +1,12 @@
 //! The I/O worker's side: the store's one owner, who serves every client of the tab.
 
+use std::rc::Rc;
+
 use js_sys::{Object, SharedArrayBuffer};
-use statik_bridge::{DiskHost, Server};
+use statik_bridge::pages::{PageStore, mem::MemPages};
+use statik_bridge::{AsyncDisk, DiskHost, Host, Server, board};
 use statik_browser::{Doorbell, Opfs, SharedCells, clock};
-use statik_disk::MemDisk;
+use statik_disk::{File, MemDisk, Open, Result};
 use wasm_bindgen::prelude::wasm_bindgen;
 use wasm_bindgen::{JsCast, JsValue};
 
@@ -19,8 +22,42 @@ pub struct IoServer {
 }
 
 enum Serving {
-    Opfs(Server<Opfs>, Opfs),
+    Opfs(Server<Files>, Opfs),
     Memory(Server<DiskHost<MemDisk>>),
+}
+
+/// Files in the origin private file system; no client asks for pages.
+struct Files {
+    opfs: Opfs,
+    pages: MemPages,
+}
+
+impl AsyncDisk for Files {
+    async fn open(&self, path: &str, open: Open) -> Result<Rc<dyn File>> {
+        AsyncDisk::open(&self.opfs, path, open).await
+    }
+
+    async fn remove(&self, path: &str) -> Result<()> {
+        AsyncDisk::remove(&self.opfs, path).await
+    }
+
+    async fn rename(&self, from: &str, to: &str) -> Result<()> {
+        AsyncDisk::rename(&self.opfs, from, to).await
+    }
+
+    async fn list(&self) -> Result<Vec<String>> {
+        AsyncDisk::list(&self.opfs).await
+    }
+}
+
+impl Host for Files {
+    async fn attach(&self, path: &str, open: Open) -> Result<u32> {
+        self.pages.attach(path, open)
+    }
+
+    fn pages(&self) -> &dyn PageStore {
+        &self.pages
+    }
 }
 
 /// Runs `$call` on the server, whatever it stands on.
@@ -47,11 +84,15 @@ impl IoServer {
         let doorbell = doorbell.map_err(|_| invalid("the option doorbell is not a SharedArrayBuffer"))?;
         let doorbell = Doorbell::new(&doorbell);
         let store = StoreOptions::parse(&options)?;
+        let board = SharedCells::new(&SharedArrayBuffer::new(board::bytes(8) as u32));
         let (serving, reason) = match store.open().await.map_err(thrown)? {
-            Ok(opfs) => (Serving::Opfs(Server::new(opfs.clone(), clock::now_ms), opfs), None),
+            Ok(opfs) => {
+                let files = Files { opfs: opfs.clone(), pages: MemPages::new() };
+                (Serving::Opfs(Server::new(files, board, clock::now_ms).map_err(thrown)?, opfs), None)
+            }
             Err(reason) => {
-                let host = DiskHost(MemDisk::new());
-                (Serving::Memory(Server::new(host, clock::now_ms)), Some(reason))
+                let host = DiskHost::in_memory(MemDisk::new());
+                (Serving::Memory(Server::new(host, board, clock::now_ms).map_err(thrown)?), Some(reason))
             }
         };
         Ok(IoServer { serving, doorbell, reason })
@@ -86,13 +127,11 @@ impl IoServer {
     pub async fn serve(&self) -> JsResult<()> {
         match &self.serving {
             Serving::Opfs(server, opfs) => {
-                server.serve(&self.doorbell).await;
-                opfs.close().map_err(thrown)
+                let served = server.serve(&self.doorbell).await;
+                let closed = opfs.close();
+                served.and(closed).map_err(thrown)
             }
-            Serving::Memory(server) => {
-                server.serve(&self.doorbell).await;
-                Ok(())
-            }
+            Serving::Memory(server) => server.serve(&self.doorbell).await.map_err(thrown),
         }
     }
 

@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::rc::Rc;
 
-use statik_bridge::Host;
+use statik_bridge::AsyncDisk;
 use statik_bridge::locks::Locks;
 use statik_browser::Opfs;
 use statik_disk::{Disk, Error, File, Kind, Open, Result};
@@ -107,21 +107,21 @@ impl Store {
 
     async fn list(&self) -> Result<Vec<String>> {
         match &self.direct {
-            Some(opfs) => Host::list(opfs).await,
+            Some(opfs) => AsyncDisk::list(opfs).await,
             None => self.disk.list(),
         }
     }
 
     pub async fn remove_file(&self, path: &str) -> Result<()> {
         match &self.direct {
-            Some(opfs) => Host::remove(opfs, path).await,
+            Some(opfs) => AsyncDisk::remove(opfs, path).await,
             None => self.disk.remove(path),
         }
     }
 
     pub async fn rename_file(&self, from: &str, to: &str) -> Result<()> {
         match &self.direct {
-            Some(opfs) => Host::rename(opfs, from, to).await,
+            Some(opfs) => AsyncDisk::rename(opfs, from, to).await,
             None => self.disk.rename(from, to),
         }
     }

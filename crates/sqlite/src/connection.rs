@@ -348,7 +348,8 @@ impl Db {
     }
 
     /// Queues for the write lock that SQLite did not get, until it comes or the timeout is over; whether SQLite shall
-    /// try again. `first`: it is the first time for this statement.
+    /// try again. `first`: it is the first time for this statement. It is asked for once in any case: perhaps only the
+    /// view was too old.
     fn wait_for_lock(&self, first: bool) -> statik_disk::Result<bool> {
         let Some(database) = self.vfs.take_busy() else { return Ok(false) };
         let mut now_ms = self.vfs.now_ms();
@@ -356,17 +357,19 @@ impl Db {
             self.wait_until_ms.set(now_ms + self.busy_timeout_us.get() as f64 / 1000.0);
         }
         loop {
-            let slice_ms = (self.wait_until_ms.get() - now_ms).min(WAIT_SLICE_MS);
-            if slice_ms <= 0.0 || self.poll.borrow().as_ref().is_some_and(|poll| poll()) {
-                database.leave()?;
-                return Ok(false);
-            }
-            let came = database.wait(Duration::from_secs_f64(slice_ms / 1000.0));
-            if !matches!(came, Ok(false)) {
-                return came;
+            let slice_ms = (self.wait_until_ms.get() - now_ms).clamp(0.0, WAIT_SLICE_MS);
+            match database.wait(Duration::from_secs_f64(slice_ms / 1000.0)) {
+                Ok(true) => return Ok(true),
+                Ok(false) => {}
+                Err(error) => return database.leave().and(Err(error)),
             }
             let then_ms = now_ms;
             now_ms = self.vfs.now_ms();
+            let stopped = || self.poll.borrow().as_ref().is_some_and(|poll| poll());
+            if now_ms >= self.wait_until_ms.get() || stopped() {
+                database.leave()?;
+                return Ok(false);
+            }
             if now_ms - then_ms < RETRY_MS.min(slice_ms) {
                 self.vfs.sleep((RETRY_MS * 1000.0) as c_int);
                 now_ms = self.vfs.now_ms();

@@ -88,6 +88,22 @@ fn a_stale_view_cannot_be_written_from() {
 }
 
 #[test]
+fn a_write_that_begins_while_another_commits_starts_over_by_itself() {
+    let bench = Bench::new();
+    let (db, other) = (counter(&bench), bench.open("a.db"));
+    for (at, sql) in ["UPDATE t SET x = x + 1", "BEGIN IMMEDIATE; UPDATE t SET x = x + 1; COMMIT"].iter().enumerate() {
+        let meanwhile = bench.open("a.db");
+        bench.watch.before_lock.replace(Some(Box::new(move || meanwhile.exec("UPDATE t SET x = x + 10").expect("it"))));
+        db.exec(sql).unwrap_or_else(|error| panic!("{sql}: {error}"));
+        sees(&other, &(11 * (at + 1)).to_string());
+    }
+    db.exec("BEGIN").expect("begin");
+    sees(&db, "22");
+    bench.watch.before_lock.replace(Some(Box::new(move || other.exec("UPDATE t SET x = x + 10").expect("it"))));
+    assert_eq!(db.exec("UPDATE t SET x = x + 1").expect_err("it has read").sqlite_code(), Some("SQLITE_BUSY_SNAPSHOT"));
+}
+
+#[test]
 fn one_writes_at_a_time_and_others_are_busy() {
     let bench = Bench::new();
     let (one, two) = (counter(&bench), bench.open("a.db"));

@@ -80,6 +80,12 @@ impl Guest {
         self.pin();
     }
 
+    /// Holds a later view in place of one: `to` is a commit that the server has shown, `from` is held until then.
+    pub fn repin(&self, from: View, to: View) {
+        self.held.borrow_mut().push(to.seq);
+        self.unpin(from);
+    }
+
     /// Whether no commit changed the file after this view.
     ///
     /// # Errors

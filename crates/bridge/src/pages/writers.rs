@@ -33,6 +33,16 @@ impl<U: Copy + Eq> Writers<U> {
         self.files.get(&file).is_some_and(|queue| !queue.waiting.is_empty())
     }
 
+    /// Whether nobody has any lock.
+    pub fn is_empty(&self) -> bool {
+        self.files.is_empty()
+    }
+
+    /// Lets nobody have the lock of `file`, or queue for it.
+    pub fn forget(&mut self, file: u32) {
+        self.files.remove(&file);
+    }
+
     /// Takes the lock if nobody has it. Whether it is `user`'s now.
     pub fn lock(&mut self, file: u32, user: U) -> bool {
         self.files.entry(file).or_insert_with(|| Queue { writer: user, waiting: VecDeque::new() }).writer == user
@@ -90,6 +100,9 @@ mod tests {
         assert!(!writers.lock(7, 'a') && writers.wait(7, 'b'));
         assert_eq!(writers.leave(7, 'b'), Some('d'));
         assert_eq!((writers.unlock(7, 'd'), writers.writer(7)), (None, None));
-        assert!(writers.wait(7, 'a'));
+        assert!(writers.wait(7, 'a') && !writers.wait(7, 'b'));
+        writers.forget(8);
+        writers.forget(7);
+        assert!(writers.is_empty() && writers.lock(7, 'b'));
     }
 }

@@ -20,6 +20,8 @@ pub struct Watch {
     pub commits: RefCell<Vec<(usize, Durability)>>,
     pub waits: Cell<u32>,
     pub fail: Cell<Option<Fault>>,
+    /// Happens between the next view and the lock for it.
+    pub before_lock: RefCell<Option<Box<dyn FnOnce()>>>,
     /// The next commit fails, and has an effect all the same or not.
     pub fail_commit: Cell<Option<bool>>,
     /// The call that failed.
@@ -106,6 +108,8 @@ impl Paged for WatchedFile {
     }
 
     fn lock(&self) -> Result<()> {
+        let meanwhile = self.watch.before_lock.take();
+        meanwhile.into_iter().for_each(|meanwhile| meanwhile());
         self.watch.call("lock", || self.file.lock())
     }
 
