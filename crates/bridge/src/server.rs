@@ -29,6 +29,7 @@ use crate::pages::{PageStore, Usage};
 use crate::paging::Paging;
 use crate::ring::{Answerer, End};
 use crate::session::Session;
+use crate::session::opened::Openings;
 use crate::wire::MIN_CAPACITY;
 
 /// How many requests of one client are carried out before the next client's turn.
@@ -136,6 +137,7 @@ pub(crate) struct Service<H> {
     pub(crate) host: Rc<H>,
     pub(crate) locks: Table,
     pub(crate) paging: RefCell<Paging>,
+    pub(crate) opened: Openings,
     pub(crate) read_ahead: Cell<usize>,
     pub(crate) clock: fn() -> f64,
     pub(crate) metrics: Metrics,
@@ -155,6 +157,7 @@ impl<H: Host + 'static> Server<H> {
                 host: Rc::new(host),
                 locks: Table::new(),
                 paging: RefCell::new(paging),
+                opened: Openings::default(),
                 read_ahead: Cell::new(READ_AHEAD),
                 clock,
                 metrics,

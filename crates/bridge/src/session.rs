@@ -2,6 +2,7 @@
 //!
 //! Raw files are here; files of pages in `paged`.
 
+pub(crate) mod opened;
 mod paged;
 
 use std::collections::HashMap;
@@ -18,6 +19,7 @@ use crate::paging::{Ask, Outcome, Reply};
 use crate::ring::{Answerer, Broken, End, Request};
 use crate::server::{Host, Service};
 use crate::wire;
+use opened::Opened;
 use paged::PagedFile;
 
 /// How many files and locks one client may hold.
@@ -48,6 +50,8 @@ struct Failure {
 struct OpenFile {
     file: Rc<dyn File>,
     path: String,
+    /// Counted among the open files of all clients until it is dropped.
+    _open: Opened,
     /// The failure that cost it a write, until a call about this file told the client.
     lost: Option<Lost>,
 }
@@ -79,8 +83,8 @@ type Found = Pin<Box<dyn Future<Output = Result<Yield>>>>;
 
 enum Yield {
     File(OpenFile),
-    /// The store's number of an attached file.
-    Attached(u32),
+    /// The store's number of an attached file, and its path.
+    Attached(u32, String),
     Names(Vec<String>),
     Nothing,
 }
@@ -168,7 +172,7 @@ impl Session {
                 self.files.insert(request.handle, file);
                 Ok((0, Vec::new()))
             }
-            Yield::Attached(file) => self.attached(service, request.handle, file),
+            Yield::Attached(file, path) => self.attached(service, request.handle, file, &path),
             Yield::Names(names) => {
                 self.names = names;
                 Ok(self.list(0))
@@ -379,6 +383,7 @@ impl Session {
         payload: &[u8],
     ) -> Result<Found, Broken> {
         let host = Rc::clone(&service.host);
+        let opened = service.opened.clone();
         let path = text(payload)?.to_owned();
         match request.op {
             Op::Attach => {
@@ -389,7 +394,10 @@ impl Session {
                     if let Some(error) = no_room {
                         return Err(error.at(path));
                     }
-                    host.attach(&path, open).await.map(Yield::Attached)
+                    if opened.has(&path) {
+                        return Err(open_as_file(&path));
+                    }
+                    host.attach(&path, open).await.map(|file| Yield::Attached(file, path))
                 }))
             }
             Op::Open => {
@@ -404,7 +412,8 @@ impl Session {
                     let file = host.open(&path, open).await?;
                     // Somebody may have attached it meanwhile.
                     host.pages().settle(&path)?;
-                    Ok(Yield::File(OpenFile { file, path, lost: None }))
+                    let _open = opened.open(&path);
+                    Ok(Yield::File(OpenFile { file, path, _open, lost: None }))
                 }))
             }
             Op::Remove => Ok(Box::pin(async move {
@@ -446,6 +455,10 @@ impl Session {
         let full = self.files.len() + self.locks.len() + self.paged.len() >= MAX_HANDLES;
         Ok(full.then(|| Error::new(Kind::Busy, format!("opening: {MAX_HANDLES} files and locks are open already"))))
     }
+}
+
+fn open_as_file(path: &str) -> Error {
+    Error::new(Kind::Busy, "attaching: the path is open as a file").at(path)
 }
 
 fn text(payload: &[u8]) -> Result<&str, Broken> {

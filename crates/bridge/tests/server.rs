@@ -283,6 +283,25 @@ fn a_posted_write_that_failed_is_told_exactly_once() {
 }
 
 #[test]
+fn what_was_lost_is_forgotten_once_the_file_is_cut_before_it() {
+    let server = simulated();
+    let client = server.client(LONG).unwrap();
+    let (journal, db) = (file(&client, "db-journal"), file(&client, "db"));
+    for (len, told) in [(101, true), (100, false), (0, false)] {
+        journal.set_len(0).unwrap();
+        journal.write_at(0, &[1; 100]).unwrap();
+        journal.flush().unwrap();
+        limit(&server, Some(100));
+        journal.write_at(100, b"lost").unwrap();
+        journal.write_at(200, b"lost, too").unwrap();
+        assert_eq!(kind(db.len()), Some(Kind::Quota), "told by a call about another file");
+        limit(&server, None);
+        journal.set_len(len).unwrap();
+        assert_eq!(kind(journal.flush()), told.then_some(Kind::Quota), "cut to {len}");
+    }
+}
+
+#[test]
 fn nothing_is_written_behind_a_failure_until_it_was_told() {
     let server = simulated();
     let client = server.client(LONG).unwrap();

@@ -324,7 +324,7 @@ impl PageStore for MemPages {
             return Ok(Checkpoint::Blocked(target));
         }
         let state = &mut *self.state.borrow_mut();
-        for file in state.files.values() {
+        for file in state.files.values().filter(|file| file.newest().0 > state.usage.checkpointed) {
             self.save(&file.path, &file.newest().1)?;
         }
         state.usage = Usage { log_bytes: 0, durable: target, checkpointed: target, ..state.usage };
@@ -337,7 +337,9 @@ impl PageStore for MemPages {
         if file.users > 0 {
             return Err(Error::new(Kind::Busy, "the file is in use").at(path));
         }
-        self.save(path, &file.newest().1)?;
+        if file.committed.len() > 1 {
+            self.save(path, &file.newest().1)?;
+        }
         let number = *number;
         state.files.remove(&number);
         Ok(())

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use statik_disk::{Error, Result};
 
-use super::{Ask, Broken, Outcome, Reply, Request, Session, no_such};
+use super::{Ask, Broken, Outcome, Reply, Request, Session, no_such, open_as_file};
 use crate::metrics::Op;
 use crate::pages::PAGE_BYTES;
 use crate::paging::Part;
@@ -25,9 +25,15 @@ pub(super) struct PagedFile {
 
 impl Session {
     /// What `host` attached becomes one of the client's files; the answer is its place on the board.
-    pub(super) fn attached<H: Host>(&mut self, service: &Service<H>, handle: u32, file: u32) -> Reply {
-        let slot = service.paging.borrow_mut().open(service.host.pages(), file);
-        let slot = slot.inspect_err(|_| service.host.pages().detach(file))?;
+    pub(super) fn attached<H: Host>(&mut self, service: &Service<H>, handle: u32, file: u32, path: &str) -> Reply {
+        let store = service.host.pages();
+        if service.opened.has(path) {
+            // It was opened while it was attached.
+            store.detach(file);
+            store.settle(path)?;
+            return Err(open_as_file(path));
+        }
+        let slot = service.paging.borrow_mut().open(store, file).inspect_err(|_| store.detach(file))?;
         self.paged.insert(handle, PagedFile { file, failure: None, next_page: u64::MAX });
         Ok((slot.into(), Vec::new()))
     }
