@@ -219,10 +219,10 @@ impl Paging {
     /// Queues for the write lock of a file, until the clock says `until_ms`.
     pub(crate) fn wait_lock(&mut self, ask: Ask, handle: u32, file: u32, until_ms: f64, now_ms: f64) -> Outcome {
         let (slot, me) = (self.files[&file].slot, Holder { client: ask.client, handle: Some(handle) });
-        if self.writers.writer(file).is_none() {
-            if let Some(client) = self.owner.queue(slot) {
-                self.writers.lock(file, Holder { client, handle: None });
-            }
+        if self.writers.writer(file).is_none()
+            && let Some(client) = self.owner.queue(slot)
+        {
+            self.writers.lock(file, Holder { client, handle: None });
         }
         let mine = self.writers.wait(file, me);
         if mine {
