@@ -63,12 +63,14 @@ async function buildWasm(env) {
   const bindgen = ['--target=web', '--omit-default-module-path', '--no-typescript', '--out-name=statik', `--out-dir=${raw}`, linked];
   const features = WASM_FEATURES.map((feature) => `--enable-${feature}`);
   const optimise = ['-O3', ...features, path.join(raw, 'statik_bg.wasm'), '-o', path.join(DIST, 'statik_bg.wasm')];
-  const versions = [ask('wasm-bindgen', ['--version'], { env }).output, packageVersion('binaryen')];
-  await step('wasm', [linked], [...versions, ...bindgen, ...optimise], ['statik.js', 'statik_bg.wasm'], async () => {
+  const glue = [path.join(raw, 'statik.js'), '--bundle', '--format=esm', '--target=es2022', '--charset=utf8', '--log-level=warning', `--outdir=${DIST}`];
+  const versions = [ask('wasm-bindgen', ['--version'], { env }).output, packageVersion('binaryen'), packageVersion('esbuild')];
+  await step('wasm', [linked], [...versions, ...bindgen, ...optimise, ...glue], ['statik.js', 'statik_bg.wasm'], async () => {
     console.log('build: wasm-bindgen and wasm-opt, about 1 min');
     await run('wasm-bindgen', bindgen, { env });
     await run(path.join(PROGRAMS, 'wasm-opt'), optimise, { env });
-    copyFileSync(path.join(raw, 'statik.js'), path.join(DIST, 'statik.js'));
+    // The glue and the snippets that it imports, as one file.
+    await run(path.join(PROGRAMS, 'esbuild'), glue, { env });
   });
 }
 
