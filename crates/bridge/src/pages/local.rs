@@ -340,7 +340,9 @@ impl Paged for LocalFile {
             return store.read_staged(self.file, offset, buf);
         }
         let count = view.len.saturating_sub(offset).min(buf.len() as u64) as usize;
-        read_at_view(&**store, self.file, view.seq, offset, &mut buf[..count])?;
+        if count > 0 {
+            read_at_view(&**store, self.file, view.seq, offset, &mut buf[..count])?;
+        }
         Ok(count)
     }
 
