@@ -5,11 +5,13 @@ use std::rc::{Rc, Weak};
 
 use js_sys::{Array, Object, Reflect};
 use statik_disk::Kind;
-use statik_sqlite::{Statement, Value};
+use statik_sqlite::{Statement, Value, files};
 use wasm_bindgen::prelude::wasm_bindgen;
 use wasm_bindgen::{JsCast, JsValue};
 
-use crate::convert::{JsResult, columns_out, integer, invalid, set, thrown, value_in, value_out};
+use crate::convert::{
+    JsResult, columns_out, health_out, integer, invalid, set, slow_query_out, thrown, timings_out, value_in, value_out,
+};
 
 /// A batch of rows ends when its texts and blobs add up to this.
 const BATCH_BYTES: usize = 1 << 20;
@@ -66,6 +68,46 @@ impl Connection {
         self.db.borrow().as_ref().is_some_and(|db| db.in_transaction())
     }
 
+    /// How the database is, as `Health`.
+    pub fn health(&self, full: bool) -> JsResult<Object> {
+        self.open()?.health(full).map(|health| health_out(&health, full)).map_err(thrown)
+    }
+
+    /// Starts to copy the database to `to`.
+    pub fn backup(&self, to: &str) -> JsResult<Backup> {
+        files::validate_name(to).map_err(thrown)?;
+        let db = self.open()?;
+        let backup = db.backup(to).map_err(thrown)?;
+        Ok(Backup { backup: RefCell::new(Some(backup)) })
+    }
+
+    /// Makes the file as small as it can be; answers a `VacuumResult`.
+    pub fn vacuum(&self) -> JsResult<Object> {
+        let vacuumed = self.open()?.vacuum().map_err(thrown)?;
+        let shape = Object::new();
+        set(&shape, "beforeBytes", vacuumed.before_bytes as f64);
+        set(&shape, "afterBytes", vacuumed.after_bytes as f64);
+        Ok(shape)
+    }
+
+    /// Copies the store's log to its files.
+    pub fn checkpoint(&self) -> JsResult<()> {
+        self.open()?.checkpoint().map_err(thrown)
+    }
+
+    /// How long statements took, as `Timings`.
+    pub fn timings(&self) -> JsResult<Object> {
+        let db = self.open()?;
+        let cache = db.cache_use().map_err(thrown)?;
+        Ok(timings_out(&db.timings(), cache))
+    }
+
+    /// The slow statements since the last call, as `SlowQuery[]`.
+    #[wasm_bindgen(js_name = takeSlowQueries)]
+    pub fn take_slow_queries(&self) -> JsResult<Array> {
+        Ok(self.open()?.take_slow_queries().iter().map(slow_query_out).collect())
+    }
+
     /// Finalizes what is left and closes. Idempotent.
     pub fn close(&self) {
         let Some(db) = self.db.take() else { return };
@@ -75,6 +117,39 @@ impl Connection {
             }
         }
         db.close();
+    }
+}
+
+/// A copy of a database on its way.
+#[wasm_bindgen]
+pub struct Backup {
+    /// None once closed.
+    backup: RefCell<Option<statik_sqlite::Backup>>,
+}
+
+#[wasm_bindgen]
+impl Backup {
+    /// How much there is to copy.
+    #[wasm_bindgen(getter, js_name = totalBytes)]
+    pub fn total_bytes(&self) -> f64 {
+        self.backup.borrow().as_ref().map_or(0, statik_sqlite::Backup::total_bytes) as f64
+    }
+
+    /// How much of it was copied.
+    #[wasm_bindgen(getter, js_name = doneBytes)]
+    pub fn done_bytes(&self) -> f64 {
+        self.backup.borrow().as_ref().map_or(0, statik_sqlite::Backup::done_bytes) as f64
+    }
+
+    /// Copies up to so many pages more. Whether all are copied, and committed.
+    pub fn step(&self, pages: u32) -> JsResult<bool> {
+        let ended = || thrown(statik_disk::Error::new(Kind::Closed, "the backup has ended"));
+        self.backup.borrow_mut().as_mut().ok_or_else(ended)?.step(pages).map_err(thrown)
+    }
+
+    /// Ends it. Idempotent.
+    pub fn close(&self) {
+        self.backup.take();
     }
 }
 

@@ -1,9 +1,12 @@
 //! Values, options and errors on their way between JavaScript and Rust.
 
 use js_sys::{Array, BigInt, JsString, Number, Object, Reflect, Uint8Array};
+use statik_bridge::CacheUse;
 use statik_bridge::metrics::Metrics;
+use statik_bridge::pages::{Durability, Usage};
 use statik_disk::Kind;
-use statik_sqlite::{Column, Value};
+use statik_sqlite::{Column, Health, SlowQuery, Timings, Value};
+use statik_store::Damage;
 use wasm_bindgen::{JsCast, JsValue};
 
 pub type JsResult<T> = Result<T, JsValue>;
@@ -69,6 +72,11 @@ impl Options<'_> {
     pub fn u32(&self, name: &str, default: u32) -> JsResult<u32> {
         let convert = |value: &JsValue| value.as_f64().filter(|number| *number >= 0.0).map(|number| number as u32);
         Ok(self.typed(name, "a number of at least 0", convert)?.unwrap_or(default))
+    }
+
+    /// A number of at least 0.
+    pub fn number(&self, name: &str) -> JsResult<Option<f64>> {
+        self.typed(name, "a number of at least 0", |value| value.as_f64().filter(|number| *number >= 0.0))
     }
 
     /// A property that must be there.
@@ -163,5 +171,101 @@ pub fn metrics_out(metrics: &Metrics) -> Object {
         set(&row, "maxMs", totals.max_ms);
         set(&shape, operation, row);
     }
+    shape
+}
+
+/// When a commit returns, as the option `synchronous` says.
+pub fn durability_in(options: &Options<'_>) -> JsResult<Option<Durability>> {
+    match options.string("synchronous")?.as_deref() {
+        None => Ok(None),
+        Some("off") => Ok(Some(Durability::Off)),
+        Some("normal") => Ok(Some(Durability::Normal)),
+        Some("full") => Ok(Some(Durability::Full)),
+        Some(other) => {
+            Err(invalid(format!("the option synchronous is {other:?}, not \"off\", \"normal\" or \"full\"")))
+        }
+    }
+}
+
+pub fn usage_out(usage: &Usage, cache: CacheUse) -> Object {
+    let shape = Object::new();
+    set(&shape, "logBytes", usage.log_bytes as f64);
+    set(&shape, "newest", usage.newest as f64);
+    set(&shape, "durable", usage.durable as f64);
+    set(&shape, "checkpointed", usage.checkpointed as f64);
+    set(&shape, "commits", usage.commits as f64);
+    set(&shape, "flushes", usage.flushes as f64);
+    set(&shape, "cacheHits", cache.hits as f64);
+    set(&shape, "cacheMisses", cache.misses as f64);
+    if let Some(oldest) = usage.oldest_view {
+        set(&shape, "oldestView", oldest as f64);
+    }
+    shape
+}
+
+pub fn damage_out(damage: &Damage) -> Object {
+    let shape = Object::new();
+    set(&shape, "file", &damage.path);
+    set(&shape, "offset", damage.offset as f64);
+    set(&shape, "sequence", damage.sequence as f64);
+    let aside = match &damage.aside {
+        Ok(path) => format!("copied to {path:?}"),
+        Err(error) => format!("not copied aside: {error}"),
+    };
+    set(&shape, "reason", format!("a record that was durable cannot be read; the log from there on was {aside}"));
+    shape
+}
+
+pub fn health_out(health: &Health, full: bool) -> Object {
+    let violations = health.foreign_keys.iter().map(|violation| {
+        let shape = Object::new();
+        set(&shape, "table", &violation.table);
+        set(&shape, "rowid", violation.rowid.map_or(JsValue::NULL, integer));
+        set(&shape, "parent", &violation.parent);
+        shape
+    });
+    let shape = Object::new();
+    set(&shape, "ok", health.integrity.is_empty() && health.foreign_keys.is_empty());
+    set(&shape, "full", full);
+    set(&shape, "integrity", health.integrity.iter().map(JsValue::from).collect::<Array>());
+    set(&shape, "foreignKeys", violations.collect::<Array>());
+    set(&shape, "sizeBytes", (health.pages * health.page_bytes) as f64);
+    set(&shape, "freeBytes", (health.free_pages * health.page_bytes) as f64);
+    if let Some(fragmentation) = health.fragmentation {
+        set(&shape, "fragmentation", fragmentation);
+    }
+    let log = Object::new();
+    set(&log, "bytes", health.usage.log_bytes as f64);
+    set(&log, "newest", health.usage.newest as f64);
+    set(&log, "durable", health.usage.durable as f64);
+    set(&log, "checkpointed", health.usage.checkpointed as f64);
+    set(&shape, "log", log);
+    shape
+}
+
+pub fn timings_out(timings: &Timings, cache: statik_sqlite::CacheUse) -> Object {
+    let shape = Object::new();
+    set(&shape, "count", timings.count as f64);
+    set(&shape, "totalMs", timings.total_ms);
+    set(&shape, "maxMs", timings.max_ms);
+    set(&shape, "buckets", timings.buckets.iter().map(|count| JsValue::from(*count)).collect::<Array>());
+    set(&shape, "cacheHits", cache.hits as f64);
+    set(&shape, "cacheMisses", cache.misses as f64);
+    shape
+}
+
+pub fn slow_query_out(query: &SlowQuery) -> Object {
+    let plan = query.plan.iter().map(|row| {
+        let shape = Object::new();
+        set(&shape, "id", row.id as f64);
+        set(&shape, "parent", row.parent as f64);
+        set(&shape, "detail", &row.detail);
+        shape
+    });
+    let shape = Object::new();
+    set(&shape, "sql", &query.sql);
+    set(&shape, "ms", query.ms);
+    set(&shape, "rows", query.rows as f64);
+    set(&shape, "plan", plan.collect::<Array>());
     shape
 }

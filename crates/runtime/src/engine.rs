@@ -4,88 +4,39 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::Duration;
 
-use js_sys::{Array, Function, Object, SharedArrayBuffer};
-use statik_bridge::locks::Table;
-use statik_bridge::metrics::{Measured, Metrics};
-use statik_bridge::{Client, ClientOptions};
-use statik_browser::{Log, Opfs, OpfsOptions, SharedCells, clock, sanity};
-use statik_disk::{Error, Kind, MemDisk, Open, Result};
+use js_sys::{Array, Function, Object};
+use statik_bridge::metrics::Metrics;
+use statik_bridge::pages::local::Local;
+use statik_bridge::{CacheUse, Client, ClientOptions};
+use statik_browser::{SharedCells, clock};
+use statik_disk::{Kind, Open};
 use statik_sqlite::{OpenOptions, files};
 use wasm_bindgen::JsValue;
 use wasm_bindgen::prelude::wasm_bindgen;
 
 use crate::connection::Connection;
-use crate::convert::{JsResult, Options, database_out, invalid, metrics_out, strings, thrown};
-use crate::io::shared_cells;
+use crate::convert::{
+    JsResult, Options, damage_out, database_out, durability_in, metrics_out, strings, thrown, usage_out,
+};
+use crate::io::shared_buffer;
 use crate::journal::Journal;
+use crate::owner::{Owner, OwnerOptions};
 use crate::store::Store;
 use crate::transfer::{Export, Import};
 
 /// A running statement asks JavaScript this often whether to stop.
 const INTERRUPT_EVERY_MS: f64 = 20.0;
 
-/// How a store is opened, by the I/O worker or by an engine in direct mode.
-pub struct StoreOptions {
-    name: String,
-    idle: Duration,
-    log: Log,
-    sanity_check: bool,
-    opfs: bool,
-    fall_back: bool,
-}
-
-impl StoreOptions {
-    pub fn parse(options: &Options<'_>) -> JsResult<Self> {
-        let fallback = options.string("fallback")?;
-        if !matches!(fallback.as_deref(), None | Some("memory")) {
-            return Err(invalid("the option fallback is not \"memory\""));
-        }
-        Ok(StoreOptions {
-            name: options.string("name")?.ok_or_else(|| invalid("the option name is missing"))?,
-            idle: Duration::from_millis(options.u32("idleMs", 30_000)?.into()),
-            log: Log::new(options.u32("verbosity", 0)? as u8),
-            sanity_check: options.bool("sanityCheck", false)?,
-            opfs: options.bool("opfs", true)?,
-            fall_back: fallback.is_some(),
-        })
-    }
-
-    /// Opens the store, or tells why it is in memory, if the caller asked for that.
-    pub async fn open(&self) -> Result<Result<Opfs, String>> {
-        match self.open_opfs().await {
-            Ok(opfs) => Ok(Ok(opfs)),
-            Err(error) if self.fall_back && matches!(error.kind(), Kind::Unsupported | Kind::Permission) => {
-                Ok(Err(error.to_string()))
-            }
-            Err(error) => Err(error),
-        }
-    }
-
-    async fn open_opfs(&self) -> Result<Opfs> {
-        if !self.opfs {
-            return Err(Error::new(Kind::Unsupported, "the option opfs switches the browser's file system off"));
-        }
-        let opfs = Opfs::open(&self.name, OpfsOptions { idle: self.idle, log: self.log }).await?;
-        if self.sanity_check {
-            sanity::check(&opfs).await?;
-        }
-        Ok(opfs)
-    }
-}
-
 /// SQLite on a store.
 #[wasm_bindgen]
 pub struct Engine {
     store: Rc<Store>,
     metrics: Metrics,
-    reason: Option<String>,
+    /// Bridge mode: the connection to the I/O worker.
+    client: Option<Rc<Client>>,
+    /// Direct mode: what has to be tended.
+    local: Option<Local>,
     interrupt: Rc<RefCell<Option<Function>>>,
-}
-
-impl Engine {
-    fn new(store: Store, metrics: Metrics, reason: Option<String>) -> Self {
-        Engine { store: Rc::new(store), metrics, reason, interrupt: Rc::default() }
-    }
 }
 
 #[wasm_bindgen]
@@ -93,51 +44,47 @@ impl Engine {
     /// An engine on the store that the I/O worker at the other end of `ring` serves.
     pub fn bridge(options: &JsValue) -> JsResult<Engine> {
         let options = Options(options);
+        let cells = |name| shared_buffer(&options, name).map(|buffer| SharedCells::new(&buffer));
         let deadline = Duration::from_millis(options.u32("deadlineMs", 30_000)?.into());
         let client = Client::new(
-            shared_cells(&options, "ring")?,
-            shared_cells(&options, "doorbell")?,
-            // Nothing on it is asked for.
-            SharedCells::new(&SharedArrayBuffer::new(64)),
-            0,
+            cells("ring")?,
+            cells("doorbell")?,
+            cells("board")?,
+            options.u32("client", 0)?,
             ClientOptions { deadline, ..ClientOptions::default() },
             clock::now_ms,
         );
         let client = Rc::new(client.map_err(thrown)?);
         let metrics = client.metrics().clone();
-        let store = Store::new(client.clone(), client, None).map_err(thrown)?;
-        Ok(Engine::new(store, metrics, None))
+        let store = Rc::new(Store::new(client.clone(), client.clone(), None).map_err(thrown)?);
+        Ok(Engine { store, metrics, client: Some(client), local: None, interrupt: Rc::default() })
     }
 
     /// An engine that owns the store itself. The caller holds its Web Lock.
     pub async fn direct(options: JsValue) -> JsResult<Engine> {
-        let options = StoreOptions::parse(&Options(&options))?;
-        let locks = Rc::new(Table::new());
-        let (store, metrics, reason) = match options.open().await.map_err(thrown)? {
-            Ok(opfs) => {
-                let disk = Measured::new(opfs.clone(), clock::now_ms);
-                let metrics = disk.metrics().clone();
-                (Store::new(Rc::new(disk), locks, Some(opfs)), metrics, None)
-            }
-            Err(reason) => {
-                let disk = Measured::new(MemDisk::new(), clock::now_ms);
-                let metrics = disk.metrics().clone();
-                (Store::new(Rc::new(disk), locks, None), metrics, Some(reason))
-            }
-        };
-        Ok(Engine::new(store.map_err(thrown)?, metrics, reason))
+        let owner = Owner::open(&OwnerOptions::parse(&Options(&options))?).await.map_err(thrown)?;
+        let local = Local::new(owner.store().clone(), clock::now_ms);
+        let metrics = owner.metrics().clone();
+        let store = Store::new(owner.disk(), Rc::new(local.clone()), Some(owner)).map_err(thrown)?;
+        Ok(Engine { store: Rc::new(store), metrics, client: None, local: Some(local), interrupt: Rc::default() })
     }
 
     /// `opfs` or `memory`, as far as this engine knows: over the bridge it does not.
     #[wasm_bindgen(getter)]
     pub fn storage(&self) -> String {
-        if self.reason.is_none() { "opfs" } else { "memory" }.to_owned()
+        self.store.owner().map_or("opfs", Owner::storage).to_owned()
     }
 
     /// Why memory, if it is.
     #[wasm_bindgen(getter)]
     pub fn reason(&self) -> Option<String> {
-        self.reason.clone()
+        self.store.owner().and_then(Owner::reason)
+    }
+
+    /// Direct mode: what recovery found damaged, as `Damage`.
+    #[wasm_bindgen(getter)]
+    pub fn damage(&self) -> Option<Object> {
+        self.store.owner().and_then(Owner::damage).map(|damage| damage_out(&damage))
     }
 
     /// Has `poll` asked while a statement runs; true stops it.
@@ -167,18 +114,20 @@ impl Engine {
     pub fn open(&self, name: &str, options: &JsValue) -> JsResult<Connection> {
         let options = Options(options);
         let defaults = OpenOptions::default();
+        let slow_query_ms = options.number("slowQueryMs")?;
         let options = OpenOptions {
             create: !options.bool("mustExist", !defaults.create)?,
             read_only: options.bool("readOnly", defaults.read_only)?,
             busy_timeout_ms: options.u32("busyTimeoutMs", defaults.busy_timeout_ms)?,
             cache_kib: options.u32("cacheKib", defaults.cache_kib)?,
             foreign_keys: options.bool("foreignKeys", defaults.foreign_keys)?,
-            ..defaults
+            synchronous: durability_in(&options)?.unwrap_or(defaults.synchronous),
         };
         if name != ":memory:" {
             files::validate_name(name).map_err(thrown)?;
         }
         let db = statik_sqlite::Connection::open(self.store.vfs(), name, &options).map_err(thrown)?;
+        db.set_slow_query_ms(slow_query_ms);
         let interrupt = Rc::clone(&self.interrupt);
         let last_ms = Cell::new(clock::now_ms());
         db.set_interrupt(move || {
@@ -281,14 +230,36 @@ impl Engine {
         Export::begin(&self.store, name).await.map_err(thrown)
     }
 
-    /// Counts and timings, as `Metrics`: of the storage in direct mode, of this client's waits over the bridge.
+    /// Counts and timings, as `Operations`: of the storage in direct mode, of this client's waits over the bridge.
     pub fn metrics(&self) -> Object {
         metrics_out(&self.metrics)
     }
 
-    /// Direct mode: flushes and closes every handle.
+    /// What the store tells of itself, as `Usage`.
+    pub fn usage(&self) -> JsResult<Object> {
+        let usage = self.store.pages().usage().map_err(thrown)?;
+        let cache = self.client.as_ref().map_or(CacheUse::default(), |client| client.cache_use());
+        Ok(usage_out(&usage, cache))
+    }
+
+    /// Waits until every commit acknowledged so far is durable.
+    pub fn durable(&self) -> JsResult<()> {
+        self.store.pages().durable().map(|_| ()).map_err(thrown)
+    }
+
+    /// Direct mode: does what is due, and tells in how many milliseconds to call again.
+    pub fn tend(&self) -> JsResult<Option<f64>> {
+        self.local.as_ref().map_or(Ok(None), |local| local.tend().map_err(thrown))
+    }
+
+    /// Direct mode: copies the log to its files, as far as views allow, flushes, and closes every handle.
     pub fn close(&self) -> JsResult<()> {
-        self.store.direct().map_or(Ok(()), |opfs| opfs.close().map_err(thrown))
+        let Some(owner) = self.store.owner() else { return Ok(()) };
+        let checkpointed = match self.store.pages().checkpoint() {
+            Err(error) if error.kind() != Kind::Busy && error.kind() != Kind::ReadOnly => Err(error),
+            _ => Ok(()),
+        };
+        checkpointed.and(owner.close()).map_err(thrown)
     }
 }
 

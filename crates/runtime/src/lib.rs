@@ -13,6 +13,7 @@ mod convert;
 mod engine;
 mod io;
 mod journal;
+mod owner;
 mod store;
 mod transfer;
 

@@ -1,24 +1,27 @@
-//! A store as an engine sees it: its disk, its locks and the VFS on them, wherever they are.
+//! A store as an engine sees it: its files, its pages and the VFS on them, wherever they are.
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::rc::Rc;
 
 use statik_bridge::AsyncDisk;
-use statik_bridge::locks::Locks;
-use statik_browser::Opfs;
+use statik_bridge::pages::{PageStore, Pages};
+use statik_browser::{Opfs, clock};
 use statik_disk::{Disk, Error, File, Kind, Open, Result};
 use statik_sqlite::{Vfs, files};
+
+use crate::owner::Owner;
 
 /// What an engine stands on. Names are changed here and not through the VFS, because in direct mode the platform does
 /// that asynchronously.
 pub struct Store {
     disk: Rc<dyn Disk>,
+    pages: Rc<dyn Pages>,
     vfs: Rc<Vfs>,
     /// Direct mode: what this engine, which has the store alone, holds.
     held: Rc<RefCell<BTreeSet<String>>>,
-    /// Direct mode on OPFS: the disk again, by its asynchronous side.
-    direct: Option<Opfs>,
+    /// Direct mode: the store's owner, which is this thread.
+    owner: Option<Owner>,
 }
 
 /// What [`Store::hold`] gives, until it is dropped.
@@ -36,9 +39,9 @@ impl Drop for Hold {
 }
 
 impl Store {
-    pub fn new(disk: Rc<dyn Disk>, locks: Rc<dyn Locks>, direct: Option<Opfs>) -> statik_sqlite::Result<Store> {
-        let vfs = Vfs::on_disk(Rc::clone(&disk), locks)?;
-        Ok(Store { disk, vfs, held: Rc::default(), direct })
+    pub fn new(disk: Rc<dyn Disk>, pages: Rc<dyn Pages>, owner: Option<Owner>) -> statik_sqlite::Result<Store> {
+        let vfs = Vfs::register(Rc::clone(&pages), clock::now_ms)?;
+        Ok(Store { disk, pages, vfs, held: Rc::default(), owner })
     }
 
     pub fn vfs(&self) -> &Rc<Vfs> {
@@ -49,13 +52,17 @@ impl Store {
         &self.disk
     }
 
+    pub fn pages(&self) -> &Rc<dyn Pages> {
+        &self.pages
+    }
+
     /// Has `path`, which nothing else is kept at, for the caller alone among all that share the store.
     ///
     /// # Errors
     /// [`Kind::Busy`] if somebody else has it.
     pub fn hold(&self, path: &str) -> Result<Hold> {
         let busy = || Error::new(Kind::Busy, "somebody else has it").at(path);
-        if self.direct.is_some() {
+        if self.direct().is_some() {
             let path = path.to_owned();
             return match self.held.borrow_mut().insert(path.clone()) {
                 true => Ok(Hold::Name(Rc::clone(&self.held), path)),
@@ -74,14 +81,19 @@ impl Store {
         }
     }
 
-    /// The asynchronous side, where there is one.
+    /// The owner, in direct mode.
+    pub fn owner(&self) -> Option<&Owner> {
+        self.owner.as_ref()
+    }
+
+    /// The files that have to be opened before they are used: those of direct mode on OPFS.
     pub fn direct(&self) -> Option<&Opfs> {
-        self.direct.as_ref()
+        self.owner.as_ref()?.opfs()
     }
 
     /// Whether names can be changed while the caller waits.
     pub fn require_synchronous(&self, doing: &str) -> Result<()> {
-        match self.direct {
+        match self.direct() {
             None => Ok(()),
             Some(_) => {
                 let message = format!("{doing} synchronously needs a page that is cross-origin isolated");
@@ -90,40 +102,57 @@ impl Store {
         }
     }
 
-    /// Opens what a synchronous call on the database `name` will need.
-    pub async fn prepare(&self, name: &str, open: Open) -> Result<()> {
-        if let Some(opfs) = &self.direct {
-            opfs.prepare(&[(name, open), (&files::journal_of(name), Open::Create)]).await?;
+    /// Opens what a synchronous call on the file at `path` will need.
+    pub async fn prepare(&self, path: &str, open: Open) -> Result<()> {
+        match self.direct() {
+            Some(opfs) => opfs.prepare(&[(path, open)]).await,
+            None => Ok(()),
         }
-        Ok(())
     }
 
-    /// Lets the handles that [`Store::prepare`] opened be closed once nobody used them for a while.
-    pub fn release(&self, name: &str) {
-        if let Some(opfs) = &self.direct {
-            opfs.release(&[name, &files::journal_of(name)]);
+    /// Lets the handle that [`Store::prepare`] opened be closed once nobody used it for a while.
+    pub fn release(&self, path: &str) {
+        if let Some(opfs) = self.direct() {
+            opfs.release(&[path]);
         }
     }
 
     async fn list(&self) -> Result<Vec<String>> {
-        match &self.direct {
-            Some(opfs) => AsyncDisk::list(opfs).await,
+        match &self.owner {
+            Some(owner) => AsyncDisk::list(owner).await,
             None => self.disk.list(),
         }
     }
 
-    pub async fn remove_file(&self, path: &str) -> Result<()> {
-        match &self.direct {
-            Some(opfs) => AsyncDisk::remove(opfs, path).await,
+    /// Removes a file that nobody has open.
+    pub async fn remove(&self, path: &str) -> Result<()> {
+        match &self.owner {
+            Some(owner) => {
+                owner.store().settle(path)?;
+                AsyncDisk::remove(owner, path).await
+            }
             None => self.disk.remove(path),
         }
     }
 
-    pub async fn rename_file(&self, from: &str, to: &str) -> Result<()> {
-        match &self.direct {
-            Some(opfs) => AsyncDisk::rename(opfs, from, to).await,
+    /// Gives a file that nobody has open another name, replacing what has it.
+    pub async fn replace(&self, from: &str, to: &str) -> Result<()> {
+        match &self.owner {
+            Some(owner) => {
+                owner.store().settle(from)?;
+                owner.store().settle(to)?;
+                AsyncDisk::rename(owner, from, to).await
+            }
             None => self.disk.rename(from, to),
         }
+    }
+
+    /// Gives a database a name that is free.
+    pub async fn rename(&self, from: &str, to: &str) -> Result<()> {
+        if self.exists(to).await? {
+            return Err(Error::new(Kind::Exists, "renaming: there is such a database already").at(to));
+        }
+        self.replace(from, to).await
     }
 
     /// The names of all databases, in order.
@@ -133,22 +162,20 @@ impl Store {
 
     /// The names of all databases that can be opened without waiting, in order.
     pub fn databases_now(&self) -> Result<Vec<String>> {
-        let paths = match &self.direct {
+        let paths = match self.direct() {
             Some(opfs) => opfs.prepared(),
             None => self.disk.list()?,
         };
         Ok(databases_of(paths))
     }
 
-    /// The size of one of [`Store::databases_now`].
+    /// The size of one of [`Store::databases_now`], as of the newest commit.
     pub fn size_bytes_now(&self, name: &str) -> Result<u64> {
-        self.disk.open(name, Open::Existing)?.len()
+        Ok(self.pages.open(name, Open::Existing)?.begin()?.len)
     }
 
     pub async fn size_bytes(&self, name: &str) -> Result<u64> {
-        if let Some(opfs) = &self.direct {
-            opfs.prepare(&[(name, Open::Existing)]).await?;
-        }
+        self.prepare(name, Open::Existing).await?;
         let size = self.size_bytes_now(name);
         self.release(name);
         size
@@ -156,30 +183,6 @@ impl Store {
 
     pub async fn exists(&self, name: &str) -> Result<bool> {
         Ok(self.list().await?.iter().any(|path| path == name))
-    }
-
-    /// Removes a database and what lies beside it. The journal goes last: SQLite ignores one without a database.
-    pub async fn remove(&self, name: &str) -> Result<()> {
-        self.remove_file(name).await?;
-        self.remove_journal(name).await
-    }
-
-    /// Gives a database another name, after a crash's journal was rolled back.
-    pub async fn rename(&self, from: &str, to: &str) -> statik_sqlite::Result<()> {
-        if self.exists(to).await? {
-            return Err(Error::new(Kind::Exists, "renaming: there is such a database already").at(to).into());
-        }
-        self.prepare(from, Open::Existing).await?;
-        files::settle(&self.vfs, from)?;
-        self.rename_file(from, to).await?;
-        Ok(self.remove_journal(from).await?)
-    }
-
-    pub async fn remove_journal(&self, name: &str) -> Result<()> {
-        match self.remove_file(&files::journal_of(name)).await {
-            Err(error) if error.kind() != Kind::NotFound => Err(error),
-            _ => Ok(()),
-        }
     }
 }
 

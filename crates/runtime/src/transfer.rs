@@ -4,8 +4,9 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use js_sys::{Object, Uint8Array};
+use statik_bridge::pages::Paged;
 use statik_disk::{Error, File, Kind, Open};
-use statik_sqlite::{OpenOptions, files};
+use statik_sqlite::files;
 use wasm_bindgen::JsValue;
 use wasm_bindgen::prelude::wasm_bindgen;
 
@@ -34,26 +35,13 @@ impl Import {
         Ok(Import { store, name: name.to_owned(), path, file: RefCell::new(Some(file)), bytes: Cell::new(0) })
     }
 
-    /// What a crash cannot half do is the rename. Before it the old database's journal must be gone, or SQLite would
-    /// roll the new one back with it.
     async fn replace(&self) -> statik_sqlite::Result<()> {
         files::check(self.store.vfs(), &self.path)?;
-        if self.store.exists(&self.name).await? {
-            self.store.prepare(&self.name, Open::Existing).await?;
-            match files::settle(self.store.vfs(), &self.name) {
-                // What is no database is not missed, nor is its journal.
-                Err(error) if error.kind() != Kind::Corrupt => return Err(error),
-                _ => {}
-            }
-        }
-        self.store.remove_journal(&self.name).await?;
-        self.store.rename_file(&self.path, &self.name).await?;
-        Ok(self.store.remove_journal(&self.path).await?)
+        Ok(self.store.replace(&self.path, &self.name).await?)
     }
 
     async fn clean_up(&self) -> statik_disk::Result<()> {
-        self.store.remove_file(&self.path).await?;
-        self.store.remove_journal(&self.path).await
+        self.store.remove(&self.path).await
     }
 }
 
@@ -105,26 +93,24 @@ fn ended() -> JsValue {
     thrown(Error::new(Kind::Closed, "the import or export has ended"))
 }
 
-/// An export on its way: a read lock keeps the file as it is until the end.
+/// An export on its way: a view keeps the database as it is until the end.
 #[wasm_bindgen]
 pub struct Export {
     size_bytes: u64,
     next: Cell<u64>,
-    /// None once closed. The connection holds the lock.
-    open: RefCell<Option<(statik_sqlite::Connection, Box<dyn File>)>>,
+    /// None once closed.
+    file: RefCell<Option<Box<dyn Paged>>>,
 }
 
 impl Export {
     pub async fn begin(store: &Store, name: &str) -> statik_sqlite::Result<Export> {
         files::validate_name(name)?;
         store.prepare(name, Open::Existing).await?;
-        let options = OpenOptions { create: false, ..OpenOptions::default() };
-        let db = statik_sqlite::Connection::open(store.vfs(), name, &options)?;
-        db.exec("BEGIN; SELECT count(*) FROM sqlite_schema")?;
-        let file = store.disk().open(name, Open::Existing)?;
+        let opened = store.pages().open(name, Open::Existing);
         store.release(name);
-        let size_bytes = file.len()?;
-        Ok(Export { size_bytes, next: Cell::new(0), open: RefCell::new(Some((db, file))) })
+        let file = opened?;
+        let size_bytes = file.begin()?.len;
+        Ok(Export { size_bytes, next: Cell::new(0), file: RefCell::new(Some(file)) })
     }
 }
 
@@ -138,8 +124,8 @@ impl Export {
 
     /// The next bytes; undefined at the end.
     pub fn read(&self, max_bytes: u32) -> JsResult<Option<Uint8Array>> {
-        let open = self.open.borrow();
-        let (_, file) = open.as_ref().ok_or_else(ended)?;
+        let file = self.file.borrow();
+        let file = file.as_ref().ok_or_else(ended)?;
         let count = u64::from(max_bytes).min(self.size_bytes - self.next.get());
         if count == 0 {
             return Ok(None);
@@ -154,8 +140,8 @@ impl Export {
         Ok(Some(Uint8Array::from(&bytes[..])))
     }
 
-    /// Lets go of the lock.
+    /// Lets go of the view.
     pub fn close(&self) {
-        self.open.take();
+        self.file.take();
     }
 }

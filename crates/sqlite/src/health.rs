@@ -173,6 +173,9 @@ impl Connection {
 pub struct Backup {
     /// Null once finished.
     raw: *mut ffi::sqlite3_backup,
+    page_bytes: u64,
+    total_bytes: u64,
+    done_bytes: u64,
     to: Connection,
     /// Open as long as SQLite reads from it.
     _from: Rc<Db>,
@@ -187,7 +190,9 @@ impl Backup {
             // SAFETY: the handle is open.
             return Err(to.failure(unsafe { ffi::sqlite3_extended_errcode(to.handle()?) }, "backing up"));
         }
-        Ok(Backup { raw, to, _from: Rc::clone(&from.db) })
+        let page_bytes = from.number("PRAGMA page_size")?;
+        let total_bytes = from.number("PRAGMA page_count")? * page_bytes;
+        Ok(Backup { raw, page_bytes, total_bytes, done_bytes: 0, to, _from: Rc::clone(&from.db) })
     }
 
     /// Copies up to so many pages more. Whether all are copied, and committed.
@@ -199,23 +204,28 @@ impl Backup {
             return Err(Error::new(Kind::Closed, "the backup has ended"));
         }
         // SAFETY: the backup is not finished.
-        match unsafe { ffi::sqlite3_backup_step(self.raw, c_int::try_from(pages).unwrap_or(c_int::MAX)) } {
-            ffi::SQLITE_OK => Ok(false),
-            code => {
-                let failure = (code != ffi::SQLITE_DONE).then(|| self.to.failure(code, "backing up"));
-                self.finish();
-                failure.map_or(Ok(true), Err)
-            }
+        let (code, all, left) = unsafe {
+            let code = ffi::sqlite3_backup_step(self.raw, c_int::try_from(pages).unwrap_or(c_int::MAX));
+            (code, ffi::sqlite3_backup_pagecount(self.raw), ffi::sqlite3_backup_remaining(self.raw))
+        };
+        self.total_bytes = all as u64 * self.page_bytes;
+        self.done_bytes = self.total_bytes - left as u64 * self.page_bytes;
+        if code == ffi::SQLITE_OK {
+            return Ok(false);
         }
+        let failure = (code != ffi::SQLITE_DONE).then(|| self.to.failure(code, "backing up"));
+        self.finish();
+        failure.map_or(Ok(true), Err)
     }
 
-    /// How many pages are to be copied, and how many of them still are, as of the last step.
-    pub fn pages(&self) -> (u64, u64) {
-        if self.raw.is_null() {
-            return (0, 0);
-        }
-        // SAFETY: the backup is not finished.
-        unsafe { (ffi::sqlite3_backup_pagecount(self.raw) as u64, ffi::sqlite3_backup_remaining(self.raw) as u64) }
+    /// How much there is to copy.
+    pub fn total_bytes(&self) -> u64 {
+        self.total_bytes
+    }
+
+    /// How much of it was copied.
+    pub fn done_bytes(&self) -> u64 {
+        self.done_bytes
     }
 
     fn finish(&mut self) {

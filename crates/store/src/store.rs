@@ -128,11 +128,14 @@ impl Source {
 }
 
 impl Store {
+    /// The two logs.
+    pub const LOGS: [&str; 2] = LOGS;
+
     /// Opens the store that the disk holds, or an empty one. It can be used at once: what the log holds is copied to the
     /// files later.
     ///
-    /// A disk that can only open what was opened before must have opened the two logs, `.statik/log-a` and
-    /// `.statik/log-b`, before [`Store::needs`], and what that answers before this.
+    /// A disk that can only open what was opened before must have opened [`Store::LOGS`] before [`Store::needs`], and what
+    /// that answers before this.
     ///
     /// # Errors
     /// [`Kind::Corrupt`], naming file, offset and number, if a log is damaged and the options say
