@@ -1,15 +1,18 @@
 //! Neither end trusts the other: whatever bytes it finds in the ring, it neither panics, nor hangs, nor allocates
 //! much. Every run is made from a seed.
 
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use statik_bridge::board;
 use statik_bridge::locks::{Level, Locks};
 use statik_bridge::metrics::Op;
-use statik_bridge::native::{SharedCells, clock};
+use statik_bridge::native::{SharedCells, Thread, clock};
+use statik_bridge::pages::{Durability, Pages};
 use statik_bridge::ring::{Caller, Deadline, Request, word};
 use statik_bridge::{Cells, Client, ClientOptions, DiskHost, Server};
-use statik_disk::{Disk, Faults, Kind, Open, Result, SimDisk};
+use statik_disk::{Disk, Error, Faults, Kind, MemDisk, Open, Result, SimDisk};
 
 const RING_BYTES: usize = 33 * 1024;
 const CAPACITY: u64 = 16 * 1024;
@@ -43,6 +46,23 @@ impl Random {
 
     fn bytes(&mut self, count: usize) -> Vec<u8> {
         (0..count).map(|_| self.next() as u8).collect()
+    }
+
+    /// Mostly what is right but for some of its numbers, so that there is a next one.
+    fn request(&mut self) -> Request {
+        const OF_FILES: [Op; 5] = [Op::Read, Op::Write, Op::Flush, Op::SetLen, Op::Len];
+        const OF_PAGES: [Op; 7] =
+            [Op::ReadPages, Op::ReadStaged, Op::Stage, Op::StageLen, Op::Release, Op::WaitLock, Op::Commit];
+        const OF_ALL: [Op; 4] = [Op::List, Op::Durable, Op::Checkpoint, Op::Usage];
+        let (ops, first) =
+            [(&OF_FILES[..], 0), (&OF_PAGES, 2), (&OF_PAGES, 2), (&OF_ALL, 0), (&Op::ALL, 0)][self.below(5) as usize];
+        let wrong = self.below(8) == 0;
+        Request {
+            op: ops[self.below(ops.len() as u64) as usize],
+            handle: if wrong { self.below(4) as u32 } else { first + self.below(2) as u32 },
+            offset: self.number(),
+            count: if wrong { self.number() } else { 1 + self.below(2) } as u32,
+        }
     }
 
     fn path(&mut self) -> Vec<u8> {
@@ -100,7 +120,7 @@ fn a_server_survives_a_ring_of_garbage() {
 
 #[test]
 fn a_server_survives_frames_that_no_client_would_post() {
-    let (mut answered, mut refused) = (0, 0);
+    let (mut answered, mut refused, mut committed) = (0, 0, 0);
     for seed in 0..2000 {
         let mut random = Random(seed);
         let ring = SharedCells::new(RING_BYTES);
@@ -108,18 +128,21 @@ fn a_server_survives_frames_that_no_client_would_post() {
         server.add_client(1, ring.clone()).unwrap();
         let mut caller = Caller::new(Box::new(ring.clone()), Box::new(SharedCells::new(64)), 0).unwrap();
         for number in 0..40 {
-            // Two files and two locks are open; then come operations that may be about them.
+            // Two files and two handles of a file of pages are open, and something is staged; then come operations that may be about them.
             let request = match number {
                 0 | 1 => Request { handle: number, count: 1, ..Request::new(Op::Open) },
-                2 | 3 => Request { handle: number, ..Request::new(Op::LockOpen) },
-                _ => Request {
-                    op: Op::ALL[random.below(Op::ALL.len() as u64) as usize],
-                    handle: random.below(4) as u32,
-                    offset: random.number(),
-                    count: random.number() as u32,
-                },
+                2 | 3 => Request { handle: number, count: 1, ..Request::new(Op::Attach) },
+                4 => Request { handle: 2, ..Request::new(Op::WaitLock) },
+                5 => Request { handle: 2, ..Request::new(Op::Stage) },
+                _ => random.request(),
             };
-            let payload = if number < 4 { b"a".to_vec() } else { random.path() };
+            let payload = match (number, request.op) {
+                (0 | 1, _) => b"a".to_vec(),
+                (2 | 3, _) => b"p".to_vec(),
+                (_, Op::ReadPages) => random.below(2).to_le_bytes().to_vec(),
+                (_, Op::Commit) => [2, random.below(3) as u32].map(u32::to_le_bytes).concat(),
+                _ => random.path(),
+            };
             if caller.post(&request, &payload, &Deadline::after(OPTIONS.deadline, clock)).is_err() {
                 refused += 1;
                 break;
@@ -127,10 +150,12 @@ fn a_server_survives_frames_that_no_client_would_post() {
             work(&server, seed);
             answered += usize::from(caller.wait(number + 1, &Deadline::after(Duration::ZERO, clock)).is_ok());
         }
+        committed += server.usage().commits;
         let files = server.host().0.list().unwrap();
         assert!(files.iter().all(|path| path.len() == 1), "seed {seed}: {files:?}");
     }
-    assert!(answered > 8000 && refused > 1000, "both happen often: {answered}, {refused}");
+    let counts = (answered, refused, committed);
+    assert!(answered > 8000 && refused > 1000 && committed > 100, "all happen often: {counts:?}");
 }
 
 #[test]
@@ -151,6 +176,60 @@ fn a_server_survives_bytes_that_change_under_it() {
             work(&server, seed);
         }
     }
+}
+
+#[test]
+fn a_server_and_its_clients_survive_a_board_that_somebody_scribbles_on() {
+    const OFTEN_BYTES: u64 = 36_928;
+    let options = ClientOptions { deadline: Duration::from_secs(30), spin: 0 };
+    let (mut done, mut closed) = (0, 0);
+    for seed in 0..60 {
+        let server = Thread::spawn(|| DiskHost::in_memory(MemDisk::new()));
+        let (board, mut random, stop) = (server.board().clone(), Random(seed), AtomicBool::new(false));
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                while !stop.load(SeqCst) {
+                    let bytes = if random.below(2) == 0 { OFTEN_BYTES } else { board.len() as u64 };
+                    board.store(random.below(bytes / 4) as usize, random.number() as i32);
+                    thread::sleep(Duration::from_micros(random.below(100)));
+                }
+            });
+            let start = Instant::now();
+            let clients = [(); 2].map(|()| server.client(options).expect("a client"));
+            for round in 0..40 {
+                let client = &clients[round % 2];
+                match change(client, round as u8) {
+                    Ok(()) => done += 1,
+                    Err(error) if matches!(error.kind(), Kind::Corrupt | Kind::Closed) => closed += 1,
+                    Err(error) => assert!(matches!(error.kind(), Kind::Busy | Kind::Conflict), "seed {seed}: {error}"),
+                }
+            }
+            stop.store(true, SeqCst);
+            assert!(start.elapsed() < Duration::from_secs(25), "seed {seed}: a call hangs");
+        });
+        server.stop().expect("the server neither fails nor panics");
+    }
+    assert!(done > 100 && closed > 10, "both happen: {done}, {closed}");
+}
+
+/// A transaction on two files, whatever comes of it.
+fn change(client: &Client, byte: u8) -> Result<()> {
+    let (a, b) = (Pages::open(client, "a", Open::Create)?, Pages::open(client, "b", Open::Create)?);
+    for file in [&a, &b] {
+        if !file.wait(Duration::from_millis(2))? {
+            return Err(Error::new(Kind::Busy, "the board says so"));
+        }
+        file.begin()?;
+        file.lock()?;
+        let mut bytes = [0; 5000];
+        file.read_at(0, &mut bytes)?;
+        file.write_at(u64::from(byte) * 100, &[byte; 5000])?;
+        file.read_at(100, &mut bytes)?;
+    }
+    client.commit(&[a.id(), b.id()], Durability::Full)?;
+    a.read_at(50, &mut [0; 10_000])?;
+    client.usage()?;
+    a.end().and(b.end())
 }
 
 /// The answer that is there before the question: sequence number 1, the rest by the seed.
