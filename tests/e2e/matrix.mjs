@@ -34,6 +34,9 @@ export const ROOTS = {
 export const BROWSERS = chosen('STATIK_BROWSER', ['chrome', 'firefox']);
 export const MODES = chosen('STATIK_MODE', ['bridge', 'direct']);
 
+/** Enough for what goes wrong once in ten or twenty times. */
+const ATTEMPTS = 5;
+
 let stores = 0;
 
 /** @type {Map<string, Browser>} */
@@ -130,9 +133,16 @@ export class Place {
     return tab;
   }
 
-  /** Runs a function in a fresh page. */
+  /** Runs a function in a fresh page; in another one, if Firefox was at fault (see web/page.js). */
   async run(body, ...args) {
-    return (await this.tab()).run(body, ...args);
+    for (let attempt = 1; ; attempt += 1) {
+      try {
+        return await (await this.tab()).run(body, ...args);
+      } catch (error) {
+        const isFirefox = this.browserName === 'firefox' && error.message.includes('making a worker in a worker hangs');
+        if (!isFirefox || attempt === ATTEMPTS) throw error;
+      }
+    }
   }
 
   /** Closes the tabs of a test, which must not have failed unseen. */

@@ -14,8 +14,8 @@ import { CHECKOUT, matrix } from './matrix.mjs';
 /** In the page: one value of each type, from the SDK. */
 async function fromSdk() {
   const events = [];
-  const store = await openStore({ onEvent: (event) => events.push(event) });
-  const db = await store.sqlite.open('shapes.db');
+  const store = await openStore({ slowQueryMs: 0, onEvent: (event) => events.push(event) });
+  const db = await store.sqlite.open('shapes.db', { foreignKeys: false });
   await db.exec('CREATE TABLE t(id INTEGER PRIMARY KEY, a TEXT UNIQUE)');
   const run = await db.run("INSERT INTO t(a) VALUES ('x')");
   const far = await db.run("INSERT INTO t VALUES (9223372036854775807, 'y')");
@@ -23,13 +23,22 @@ async function fromSdk() {
   const progress = [];
   const bytes = await bytesOf(await db.export({ onProgress: (each) => progress.push(each) }));
   await (await statik.open({ name: 'memory', opfs: false, fallback: 'memory', onEvent: (event) => events.push(event) })).close();
+  await db.exec('CREATE TABLE child(id INTEGER PRIMARY KEY, parent REFERENCES t); INSERT INTO child VALUES (1, 99)');
+  const health = [await db.health(), await db.health({ full: true })];
+  const pooled = await store.sqlite.open('shapes.db', { pool: true });
+  await pooled.all('SELECT a FROM t');
   return {
     'Status': await store.status(),
+    'DatabaseMetrics': [await db.metrics(), await pooled.metrics()],
+    'Health': health,
+    'ForeignKeyViolation': health[1].foreignKeys,
+    'VacuumResult': await db.vacuum(),
+    'SlowQuery': (await db.metrics()).slowQueries,
     'Metrics': await store.metrics(),
     'RunResult': [run, far],
     'ColumnInfo': statement.columns,
     'PlanRow': await db.explain('SELECT * FROM t'),
-    'DatabaseInfo': [...await store.sqlite.list(), await store.sqlite.import('copy.db', bytes, { onProgress: (each) => progress.push(each) })],
+    'DatabaseInfo': [...await store.sqlite.list(), await db.backup('backup.db', { onProgress: (each) => progress.push(each) }), await store.sqlite.import('copy.db', bytes, { onProgress: (each) => progress.push(each) })],
     'StatikEvent': events,
     'Progress': [progress[0], progress.at(-1)],
     'Row': await db.all('SELECT id, a, NULL, x\'00ff\', 1.5 FROM t'),
@@ -42,8 +51,8 @@ async function fromRust() {
   const wasm = await import('/statik/statik.js');
   await wasm.default({ module_or_path: '/statik/statik_bg.wasm' });
   const engine = await wasm.Engine.direct({ name: 'shapes', idleMs: 30_000, verbosity: 0, sanityCheck: true, opfs: true });
-  await engine.prepare(['raw/shapes.db']);
-  const connection = engine.open('raw/shapes.db', {});
+  await engine.prepare(['raw/shapes.db', 'raw/backup.db']);
+  const connection = engine.open('raw/shapes.db', { slowQueryMs: 0 });
   connection.exec('CREATE TABLE t(id INTEGER PRIMARY KEY, a TEXT UNIQUE)');
   const thrown = (work) => {
     try {
@@ -71,6 +80,19 @@ async function fromRust() {
     thrown(() => engine.open('raw/missing.db', { mustExist: true })),
     thrown(() => connection.prepare('')),
   ];
+  const health = [connection.health(false), connection.health(true)];
+  const backup = connection.backup('raw/backup.db');
+  while (!backup.step(1)) continue;
+  const progress = [{ doneBytes: backup.doneBytes, totalBytes: backup.totalBytes }];
+  backup.close();
+  const vacuumed = connection.vacuum();
+  const slow = connection.takeSlowQueries();
+  const timings = connection.timings();
+  connection.checkpoint();
+  engine.durable();
+  const usage = engine.usage();
+  const due = engine.tend();
+  if (due !== undefined && typeof due !== 'number') throw new Error(`tend answered ${due}`);
   connection.close();
   const listed = await engine.list();
   const importing = await engine.importBegin('raw/copy.db');
@@ -79,16 +101,23 @@ async function fromRust() {
   const metrics = engine.metrics();
   await engine.remove('raw/shapes.db');
   await engine.close();
-  return { RunResult: runs, ColumnInfo: columns, ErrorShape: [...errors, refused], DatabaseInfo: listed, Metrics: metrics };
+  return {
+    RunResult: runs, ColumnInfo: columns, ErrorShape: [...errors, refused], DatabaseInfo: listed, Operations: metrics,
+    Health: health, Progress: progress, VacuumResult: vacuumed, SlowQuery: slow, Timings: timings, Usage: usage,
+  };
 }
 
-const LISTS = new Set(['RunResult', 'ColumnInfo', 'PlanRow', 'DatabaseInfo', 'StatikEvent', 'Progress', 'Row', 'RowArray', 'ErrorShape']);
+/** What Rust tells the SDK alone. */
+const INTERNAL = ['Timings', 'Usage'];
+
+const LISTS = new Set(['DatabaseMetrics', 'Health', 'ForeignKeyViolation', 'SlowQuery', 'RunResult', 'ColumnInfo', 'PlanRow', 'DatabaseInfo', 'StatikEvent', 'Progress', 'Row', 'RowArray', 'ErrorShape']);
 
 matrix('shapes', (place) => {
   test('the SDK gives what the types say', async () => {
     const values = await place.run(fromSdk);
     assert.ok(values.RunResult.some(({ lastInsertRowid }) => typeof lastInsertRowid === 'bigint'));
-    assert.ok(Object.keys(values.Metrics).length >= 4, Object.keys(values.Metrics).join());
+    assert.ok(Object.keys(values.Metrics.operations).length >= 4, Object.keys(values.Metrics.operations).join());
+    assert.ok(values.StatikEvent.some(({ type }) => type === 'slowQuery') && values.SlowQuery.some(({ plan }) => plan.length > 0));
     judge(values);
   });
 
@@ -105,9 +134,9 @@ test('the compiler rejects a key too many, one missing and a wrong type', () => 
   const wrong = [{ ...right, extra: 1 }, { name: 'a.db' }, { ...right, sizeBytes: '1' }, { ...right, sizeBytes: undefined }];
   const status = { mode: 'bridge', storage: 'opfs' };
   const problems = compile({ DatabaseInfo: [right, ...wrong], Status: { ...status, usageBytes: undefined } });
-  // Two lines of imports and types come first, then the right one.
+  // Three lines of imports and types come first, then the right one.
   const lines = new Set(Array.from(problems.matchAll(/values\.ts\((\d+),\d+\): error TS/g), ([, line]) => Number(line)));
-  assert.deepEqual([...lines].sort(), [4, 5, 6, 7, 8], problems);
+  assert.deepEqual([...lines].sort(), [5, 6, 7, 8, 9], problems);
 });
 
 /** Fails unless each value is of the type that it is named after, and there is one to judge. */
@@ -119,9 +148,10 @@ function judge(values) {
 /** What the compiler has against these values. */
 function compile(values) {
   const folder = temporaryFolder('shapes');
-  const names = Object.keys(values).filter((name) => name !== 'Progress');
+  const names = Object.keys(values).filter((name) => name !== 'Progress' && !INTERNAL.includes(name));
   const lines = [
     `import type { ${['TransferOptions', ...names].join(', ')} } from 'types';`,
+    `import type { ${INTERNAL.join(', ')} } from 'statik';`,
     "export type Progress = Parameters<NonNullable<TransferOptions['onProgress']>>[0];",
     ...Object.entries(values).flatMap(([type, value]) => (LISTS.has(type) ? value : [value]).map((each, index) => `export const ${type}_${index}: ${type} = ${literal(each)};`)),
   ];
@@ -129,7 +159,7 @@ function compile(values) {
   writeFileSync(path.join(folder, 'tsconfig.json'), JSON.stringify({
     compilerOptions: {
       strict: true, exactOptionalPropertyTypes: true, noEmit: true, target: 'ES2022', module: 'ESNext', moduleResolution: 'bundler',
-      lib: ['ES2024', 'ESNext.Disposable', 'DOM', 'DOM.Iterable', 'DOM.AsyncIterable'], types: [], paths: { types: [`${CHECKOUT}web/sdk/src/types.d.ts`] },
+      lib: ['ES2024', 'ESNext.Disposable', 'DOM', 'DOM.Iterable', 'DOM.AsyncIterable'], types: [], paths: { types: [`${CHECKOUT}web/sdk/src/types.d.ts`], statik: [`${CHECKOUT}web/sdk/src/statik.d.ts`] },
     },
     files: ['values.ts'],
   }));

@@ -45,13 +45,31 @@ Object.assign(globalThis, {
 });
 globalThis.isReady = true;
 
+/**
+ * How long a worker may take to make another. In Firefox, while it is remote-controlled, `new Worker` in a worker now and
+ * then never returns, in pages without the package too: the remote agent listens to workers being registered. Without
+ * remote control it does not happen. What hangs so is tried again by matrix.mjs, and nothing else is.
+ */
+const MAKING_LIMIT_MS = 10_000;
+
 /** A dedicated worker of the app's own; `call` runs a function in it. */
 function startWorker() {
   const worker = new Worker('/sync-worker.js', { type: 'module' });
   let calls = 0;
+  let making;
+  let hang;
+  const hung = new Promise((_, reject) => {
+    hang = () => reject(new Error('making a worker in a worker hangs'));
+  });
+  hung.catch(() => {});
+  worker.addEventListener('message', ({ data }) => {
+    clearTimeout(making);
+    if (data.making) making = setTimeout(hang, MAKING_LIMIT_MS);
+  });
   return {
     worker,
     call: (body, args = [], transfer = []) => new Promise((resolve, reject) => {
+      hung.catch(reject);
       const call = ++calls;
       worker.addEventListener('error', (event) => reject(new Error(`the worker failed: ${event.message}`)));
       worker.addEventListener('message', function listen({ data }) {

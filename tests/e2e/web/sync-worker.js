@@ -4,6 +4,16 @@
  */
 import { describeError, settle } from '/settle.js';
 
+/** The page is told when a worker is being made in here, because of what page.js says of Firefox. */
+const { Worker } = globalThis;
+globalThis.Worker = class extends Worker {
+  constructor(url, options) {
+    postMessage({ making: true });
+    super(url, options);
+    postMessage({ making: false });
+  }
+};
+
 /** Messages wait until the module has run: a listener set after an await would miss the first. */
 const loading = import('/statik/sync.js');
 
