@@ -17,6 +17,8 @@ matrix('pool', (place) => {
       const db = await openDatabase('parallel.db', { pool: { min: 1, max: 4 } });
       await db.exec('CREATE TABLE t(a); INSERT INTO t WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n LIMIT 1000) SELECT i FROM n');
       const sums = await Promise.all(Array.from({ length: 20 }, (_, index) => db.get('SELECT sum(a) + ? AS sum FROM t', [index])));
+      // Some may have been started in vain, and be ready later.
+      while ((await db.metrics()).pool?.size < 4) continue;
       const { pool } = await db.metrics();
       return { sums: sums.map(({ sum }) => sum), pool, engines: workers.filter(({ name }) => name.startsWith('engine')).length };
     });
@@ -84,20 +86,24 @@ matrix('pool', (place) => {
   test('engines above min are let go when they are idle, and come again when they are needed', bridgeOnly, async () => {
     const found = await place.run(async () => {
       const db = await openDatabase('idle.db', { pool: { min: 1, max: 4, idleMs: 200 } });
-      await db.exec('CREATE TABLE t(a)');
-      const all = () => Promise.all(Array.from({ length: 6 }, () => db.get('SELECT count(*) AS count FROM t')));
-      await all();
-      const most = (await db.metrics()).pool.size;
+      await db.exec('CREATE TABLE t(a); INSERT INTO t VALUES (1), (2), (3)');
+      const all = async () => {
+        const iterations = [0, 1, 2].map(() => db.iterate('SELECT a FROM t', [], { batchRows: 1 }));
+        await Promise.all(iterations.map((each) => each.next()));
+        const { pool } = await db.metrics();
+        await Promise.all(iterations.map((each) => each.return()));
+        return pool.size;
+      };
+      const most = await all();
       while ((await db.metrics()).pool.size > 1) await new Promise((resolve) => setTimeout(resolve, 20));
       const { pool, queries } = await db.metrics();
       // One engine may be kept warm for the next user.
       const isFew = async () => (await navigator.locks.query()).held.filter(({ name }) => name.includes(':engine:')).length <= 2;
       while (!await isFew()) await new Promise((resolve) => setTimeout(resolve, 20));
-      await all();
-      return { most, released: pool.released, size: pool.size, count: queries.count, again: (await db.metrics()).pool.size };
+      return { most, released: pool.released, size: pool.size, count: queries.count, again: await all() };
     });
     assert.deepEqual([found.most, found.released, found.size, found.again], [4, 3, 1, 4]);
-    assert.ok(found.count >= 7, 'what the engines that are gone have counted is not forgotten');
+    assert.ok(found.count >= 4, 'what the engines that are gone have counted is not forgotten');
   });
 
   test('an engine that dies fails its call alone, and is replaced: reader or writer', bridgeOnly, async () => {
@@ -168,7 +174,7 @@ matrix('pool', (place) => {
         returned: await insert.all(['y']),
         selected: await select.get([42]),
         kinds: [select.readOnly, insert.readOnly, select.columns.map(({ name }) => name)],
-        wrong: await failure(db.all('SELECT nothing FROM t')),
+        wrong: await failure(db.all('SELECT missing FROM t')),
         plan: (await db.explain('SELECT * FROM t WHERE id = 1')).map(({ detail }) => detail),
       };
     });
