@@ -5,7 +5,7 @@ use std::ffi::{CStr, CString, c_int, c_void};
 use std::rc::Rc;
 use std::time::Duration;
 
-use statik_bridge::pages::{Durability, Pages};
+use statik_bridge::pages::Durability;
 use statik_disk::Kind;
 
 use crate::timing::{Histogram, Slow, has_plan};
@@ -47,12 +47,6 @@ impl Default for OpenOptions {
 /// SQLite asks whether to stop after this many steps of its virtual machine, some tens of microseconds.
 const POLL_STEPS: c_int = 1000;
 
-/// What a journal keeps of the space that a large transaction took.
-const JOURNAL_LIMIT_BYTES: u32 = 1 << 20;
-
-/// Between two attempts at a lock, the longest time.
-const MAX_WAIT_US: u64 = 25_000;
-
 /// While it waits for a lock, a statement asks this often whether to stop.
 const WAIT_SLICE_MS: f64 = 20.0;
 /// Where waiting answers at once, because nobody could give the lock up meanwhile, it is asked again after this.
@@ -72,8 +66,6 @@ pub(crate) struct Db {
     name: String,
     vfs: Rc<Vfs>,
     busy_timeout_us: Cell<u64>,
-    /// Waited so far for the lock that is being asked for.
-    waited_us: Cell<u64>,
     /// When the statement stops waiting for locks.
     wait_until_ms: Cell<f64>,
     histogram: RefCell<Histogram>,
@@ -108,7 +100,6 @@ impl Connection {
             name: name.to_owned(),
             vfs: Rc::clone(vfs),
             busy_timeout_us: Cell::default(),
-            waited_us: Cell::default(),
             wait_until_ms: Cell::default(),
             histogram: RefCell::default(),
             slow: RefCell::default(),
@@ -131,13 +122,6 @@ impl Connection {
             "PRAGMA trusted_schema=OFF; PRAGMA cell_size_check=ON; PRAGMA cache_size=-{}; PRAGMA foreign_keys={}",
             options.cache_kib, options.foreign_keys,
         ))?;
-        if self.db.vfs.pages().is_none() {
-            if !options.read_only {
-                // Overwriting the journal's header ends a transaction with less than cutting the file.
-                self.exec(&format!("PRAGMA journal_mode=PERSIST; PRAGMA journal_size_limit={JOURNAL_LIMIT_BYTES}"))?;
-            }
-            return Ok(());
-        }
         // Writing to the schema's own tables or switching the journal off could make a database unreadable.
         // SAFETY: the handle is open; this option takes an integer and null or room for the answer.
         let code = unsafe {
@@ -208,12 +192,6 @@ impl Connection {
     /// The failure that `code` stands for.
     pub(crate) fn failure(&self, code: c_int, doing: &str) -> Error {
         self.db.error(code, doing)
-    }
-
-    /// The service that the database lies on.
-    pub(crate) fn store(&self) -> Result<&Rc<dyn Pages>> {
-        let missing = || Error::new(Kind::Unsupported, "the database does not lie in a store of pages");
-        self.db.vfs.pages().ok_or_else(missing)
     }
 
     /// How long statements took so far. One's time is that in [`Statement::step`], until it is done or reset; the time
@@ -303,29 +281,15 @@ unsafe extern "C" fn ask(poll: *mut c_void) -> c_int {
     unsafe { (*poll.cast::<Poll>())() }.into()
 }
 
-/// SQLite found a lock taken for the `attempt`th time, from 0: waits, a little longer each time, and answers whether to
-/// try again.
+/// SQLite found a lock taken for the `attempt`th time, from 0: waits for it, and answers whether to try again.
 unsafe extern "C" fn wait(db: *mut c_void, attempt: c_int) -> c_int {
     // SAFETY: `configure` passed a pointer to the `Db`, which closes the handle before it is gone.
     let db = unsafe { &*db.cast::<Db>() };
-    if db.vfs.pages().is_some() {
-        return db
-            .wait_for_lock(attempt == 0)
-            .unwrap_or_else(|error| {
-                db.vfs.keep_error(error);
-                false
-            })
-            .into();
-    }
-    let waited_us = if attempt == 0 { 0 } else { db.waited_us.get() };
-    let pause_us =
-        (1000 << attempt.clamp(0, 10)).min(MAX_WAIT_US).min(db.busy_timeout_us.get().saturating_sub(waited_us));
-    if pause_us == 0 || db.poll.borrow().as_ref().is_some_and(|poll| poll()) {
-        return 0;
-    }
-    db.vfs.sleep(pause_us as c_int);
-    db.waited_us.set(waited_us + pause_us);
-    1
+    let again = db.wait_for_lock(attempt == 0).unwrap_or_else(|error| {
+        db.vfs.keep_error(error);
+        false
+    });
+    again.into()
 }
 
 impl Db {

@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use statik_bridge::pages::{Durability, Pages};
-use statik_disk::{File, Kind, Open};
+use statik_disk::{Kind, Open};
 
 use crate::{Connection, Error, OpenOptions, Result, Value, Vfs};
 
@@ -45,11 +45,6 @@ pub fn is_database(path: &str) -> bool {
     !super_journal && !path.starts_with(RESERVED) && !SUFFIXES.iter().any(|suffix| path.ends_with(suffix))
 }
 
-/// The path of the journal that belongs to a database.
-pub fn journal_of(name: &str) -> String {
-    crate::on_disk::journal_path(name)
-}
-
 /// Where an import to `name` collects its bytes.
 pub fn import_of(name: &str) -> String {
     format!("{name}.import")
@@ -61,11 +56,7 @@ pub fn import_of(name: &str) -> String {
 /// # Errors
 /// `Corrupt`, saying what is wrong with it.
 pub fn check(vfs: &Rc<Vfs>, path: &str) -> Result<()> {
-    match (vfs.pages(), vfs.disk()) {
-        (Some(pages), _) => check_paged(&**pages, path)?,
-        (None, Some(disk)) => check_file(&*disk.open(path, Open::Existing)?)?,
-        (None, None) => unreachable!("a VFS stands on one or the other"),
-    }
+    check_start(&**vfs.pages(), path)?;
     check_content(vfs, path).map_err(|error| match error.kind() {
         // What SQLite cannot make sense of, it has many names for.
         Kind::Corrupt | Kind::Invalid | Kind::NotFound | Kind::Conflict => corrupt(error),
@@ -73,7 +64,7 @@ pub fn check(vfs: &Rc<Vfs>, path: &str) -> Result<()> {
     })
 }
 
-fn check_paged(pages: &dyn Pages, path: &str) -> Result<()> {
+fn check_start(pages: &dyn Pages, path: &str) -> Result<()> {
     let file = pages.open(path, Open::Existing)?;
     let view = file.begin()?;
     let mut header = [0; HEADER_BYTES];
@@ -82,16 +73,6 @@ fn check_paged(pages: &dyn Pages, path: &str) -> Result<()> {
         file.lock()?;
         file.write_at(18, &[1, 1])?;
         pages.commit(&[file.id()], Durability::Full)?;
-    }
-    Ok(())
-}
-
-fn check_file(file: &dyn File) -> Result<()> {
-    let mut header = [0; HEADER_BYTES];
-    let read = file.read_at(0, &mut header)?;
-    if check_header(&header[..read], file.len()?)? {
-        file.write_at(18, &[1, 1])?;
-        file.flush()?;
     }
     Ok(())
 }
@@ -143,16 +124,6 @@ fn check_header(header: &[u8], bytes: u64) -> Result<bool> {
 
 fn corrupt(what: impl std::fmt::Display) -> Error {
     Error::new(Kind::Corrupt, format!("this is not a sound SQLite database: {what}"))
-}
-
-/// Rolls back what a crash left in the database's journal, so that the file alone is the whole database.
-///
-/// # Errors
-/// `Busy` if a connection is using it.
-pub fn settle(vfs: &Rc<Vfs>, name: &str) -> Result<()> {
-    let options = OpenOptions { create: false, busy_timeout_ms: 0, ..OpenOptions::default() };
-    let db = Connection::open(vfs, name, &options)?;
-    db.exec("BEGIN EXCLUSIVE; ROLLBACK")
 }
 
 #[cfg(test)]

@@ -104,7 +104,7 @@ impl Connection {
             free_pages: self.number("PRAGMA main.freelist_count")?,
             page_bytes: self.number("PRAGMA main.page_size")?,
             fragmentation: if full && sound { Some(self.fragmentation()?) } else { None },
-            usage: self.store()?.usage()?,
+            usage: self.vfs().pages().usage()?,
         })
     }
 
@@ -154,7 +154,7 @@ impl Connection {
     /// # Errors
     /// `Busy` if a view that is too old for that is in use; as much as it allows was copied.
     pub fn checkpoint(&self) -> Result<()> {
-        Ok(self.store()?.checkpoint()?)
+        Ok(self.vfs().pages().checkpoint()?)
     }
 
     /// How well the page cache did since the connection was opened.

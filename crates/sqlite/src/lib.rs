@@ -45,7 +45,6 @@ mod ffi;
 mod file;
 pub mod files;
 mod health;
-mod on_disk;
 mod pragma;
 mod statement;
 mod timing;

@@ -14,12 +14,11 @@ use std::ffi::{CStr, CString, c_char, c_int};
 use std::rc::Rc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use statik_bridge::locks::Locks;
 use statik_bridge::pages::Pages;
 use statik_disk::{Disk, Error, Kind, MemDisk, Open};
 
 use crate::file::{self, Database, Handle, OpenFile};
-use crate::{code, ffi, files, on_disk};
+use crate::{code, ffi, files};
 
 /// The largest path that SQLite may hand us, with its NUL.
 const MAX_PATHNAME: c_int = 1025;
@@ -29,7 +28,6 @@ const MAX_PATHNAME: c_int = 1025;
 pub struct Vfs {
     raw: *mut ffi::sqlite3_vfs,
     name: CString,
-    on_disk: bool,
 }
 
 /// What the callbacks find at `pAppData`.
@@ -49,7 +47,16 @@ pub(crate) struct State {
 impl Vfs {
     /// Registers a VFS under a name of its own. `clock` tells milliseconds that only rise.
     pub fn register(pages: Rc<dyn Pages>, clock: fn() -> f64) -> crate::Result<Rc<Vfs>> {
-        let (name, platform) = prepare()?;
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let name = CString::new(format!("statik-{}", NEXT.fetch_add(1, Ordering::Relaxed))).expect("no NUL");
+        // SAFETY: SQLite initialises itself once; the default VFS exists for the process's life, or is null.
+        let platform = unsafe {
+            ffi::sqlite3_initialize();
+            ffi::sqlite3_vfs_find(std::ptr::null())
+        };
+        if platform.is_null() {
+            return Err(crate::Error::new(Kind::Unsupported, "SQLite has no default VFS to take the clock from"));
+        }
         let state = State {
             pages,
             clock,
@@ -83,27 +90,12 @@ impl Vfs {
             xGetSystemCall: None,
             xNextSystemCall: None,
         }));
-        Vfs { raw, name, on_disk: false }.registered()
-    }
-
-    /// As [`Vfs::register`], on a disk and locks, with SQLite's own rollback journal.
-    pub fn on_disk(disk: Rc<dyn Disk>, locks: Rc<dyn Locks>) -> crate::Result<Rc<Vfs>> {
-        let (name, _) = prepare()?;
-        Vfs { raw: on_disk::register(&name, disk, locks), name, on_disk: true }.registered()
-    }
-
-    fn registered(self) -> crate::Result<Rc<Vfs>> {
+        let vfs = Rc::new(Vfs { raw, name });
         // SAFETY: `raw` and the name it points to live until `drop` unregisters them.
-        match unsafe { ffi::sqlite3_vfs_register(self.raw, 0) } {
-            ffi::SQLITE_OK => Ok(Rc::new(self)),
+        match unsafe { ffi::sqlite3_vfs_register(raw, 0) } {
+            ffi::SQLITE_OK => Ok(vfs),
             code => Err(crate::Error::sqlite(code, "registering the VFS".into(), None, None)),
         }
-    }
-
-    /// The disk, of a VFS [`Vfs::on_disk`].
-    pub fn disk(&self) -> Option<&Rc<dyn Disk>> {
-        // SAFETY: `raw` is as `on_disk` says.
-        self.on_disk.then(|| unsafe { on_disk::disk(self.raw) })
     }
 
     pub(crate) fn name(&self) -> &CStr {
@@ -111,13 +103,13 @@ impl Vfs {
     }
 
     /// The service that the databases lie on.
-    pub fn pages(&self) -> Option<&Rc<dyn Pages>> {
-        self.state().map(|state| &state.pages)
+    pub fn pages(&self) -> &Rc<dyn Pages> {
+        &self.state().pages
     }
 
     /// Milliseconds that only rise.
     pub(crate) fn now_ms(&self) -> f64 {
-        self.state().map_or(0.0, |state| (state.clock)())
+        (self.state().clock)()
     }
 
     /// Blocks this thread.
@@ -128,49 +120,28 @@ impl Vfs {
 
     /// The failure of the store since the last call, if there was one.
     pub(crate) fn take_error(&self) -> Option<Error> {
-        match self.state() {
-            Some(state) => state.error.take(),
-            // SAFETY: `raw` is as `on_disk` says.
-            None => unsafe { on_disk::take_error(self.raw) },
-        }
+        self.state().error.take()
     }
 
     /// Keeps a failure for [`Vfs::take_error`].
     pub(crate) fn keep_error(&self, error: Error) {
-        if let Some(state) = self.state() {
-            state.keep(error);
-        }
+        self.state().keep(error);
     }
 
     /// The database that SQLite found busy, if it did since the last call.
     pub(crate) fn take_busy(&self) -> Option<Rc<Database>> {
-        self.state().and_then(|state| state.busy.take())
+        self.state().busy.take()
     }
 
     /// Whether a database was opened since the last call.
     pub(crate) fn take_opened(&self) -> bool {
-        self.state().is_some_and(|state| state.opened.take())
+        self.state().opened.take()
     }
 
-    fn state(&self) -> Option<&State> {
+    fn state(&self) -> &State {
         // SAFETY: `pAppData` was made in `register` and lives until `drop`.
-        (!self.on_disk).then(|| unsafe { state(self.raw) })
+        unsafe { state(self.raw) }
     }
-}
-
-/// A name for a new VFS, and SQLite's default one.
-fn prepare() -> crate::Result<(CString, *mut ffi::sqlite3_vfs)> {
-    static NEXT: AtomicU32 = AtomicU32::new(0);
-    let name = CString::new(format!("statik-{}", NEXT.fetch_add(1, Ordering::Relaxed))).expect("no NUL");
-    // SAFETY: SQLite initialises itself once; the default VFS exists for the process's life, or is null.
-    let platform = unsafe {
-        ffi::sqlite3_initialize();
-        ffi::sqlite3_vfs_find(std::ptr::null())
-    };
-    if platform.is_null() {
-        return Err(crate::Error::new(Kind::Unsupported, "SQLite has no default VFS to take the clock from"));
-    }
-    Ok((name, platform))
 }
 
 impl Drop for Vfs {
@@ -178,11 +149,7 @@ impl Drop for Vfs {
         // SAFETY: connections hold an `Rc<Vfs>`, so none is left; both boxes were made in `register`.
         unsafe {
             ffi::sqlite3_vfs_unregister(self.raw);
-            if self.on_disk {
-                on_disk::free(self.raw);
-            } else {
-                drop(Box::from_raw((*self.raw).pAppData.cast::<State>()));
-            }
+            drop(Box::from_raw((*self.raw).pAppData.cast::<State>()));
             drop(Box::from_raw(self.raw));
         }
     }
