@@ -10,7 +10,7 @@
 //! - Neither end trusts what the other wrote: hostile bytes end the ring with an error.
 //! - No JavaScript, no SQL and no global state here; time is passed in.
 //!
-//! The bytes are described in `docs/ring-format.md`.
+//! The bytes are described in `docs/ring-format.md` and `docs/board-format.md`.
 //!
 //! ```
 //! # #[cfg(not(target_arch = "wasm32"))] {
