@@ -14,6 +14,7 @@ import { fileURLToPath } from 'node:url';
 import { command, Failure } from './process.mjs';
 import { setupBrowsers } from './setup/browsers.mjs';
 import { setupClang } from './setup/clang.mjs';
+import { setupCxx } from './setup/cxx.mjs';
 import { checkNode, setupNodePackages, setupSample, setupSqlite } from './setup/packages.mjs';
 import { setupRust } from './setup/rust.mjs';
 import { setupTool, toolsFolder } from './setup/tools.mjs';
@@ -32,6 +33,7 @@ const STEPS = {
   sample: setupSample,
   rust: (env) => setupRust(env, CHECKOUT),
   clang: setupClang,
+  cxx: setupCxx,
   bindgen: (env) => setupTool('bindgen', env, CHECKOUT),
   'wasm-pack': (env) => setupTool('wasm-pack', env, CHECKOUT),
   trunk: (env) => setupTool('trunk', env, CHECKOUT),

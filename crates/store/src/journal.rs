@@ -53,6 +53,8 @@ use snapshot::Slot;
 pub const MAX_FRAME_BYTES: usize = 64 << 20;
 /// The largest state that a snapshot can have.
 pub const MAX_SNAPSHOT_BYTES: usize = 256 << 20;
+/// What counts frames, snapshots and epochs stays below this, so that there is always a next one.
+const MAX_NUMBER: u64 = 1 << 61;
 /// The longest name of a journal.
 const MAX_NAME_BYTES: usize = 100;
 
@@ -373,8 +375,8 @@ fn unsupported(version: u32, known: u32) -> Error {
 pub struct Cursor {
     state: Rc<RefCell<State>>,
     next: u64,
-    /// The log that it is in, that one's epoch, and the place there.
-    reading: Option<(usize, u64, log::Cursor)>,
+    /// The epoch of the log that it is in, and the place there.
+    reading: Option<(u64, log::Cursor)>,
 }
 
 impl Iterator for Cursor {
@@ -395,22 +397,25 @@ impl Iterator for Cursor {
 impl Cursor {
     /// Reads the next frame, from the newest log that begins before it.
     fn read(&mut self, state: &State) -> Result<(u64, Vec<u8>)> {
-        let log = state.plan.chain.iter().rev().copied().find(|&log| state.base(log) < self.next);
-        let segment = log.map(|log| (log, &state.logs[log]));
-        let Some((log, segment, begun)) = segment.and_then(|(log, segment)| Some((log, segment, segment.begun()?)))
-        else {
-            let context = format!("reading frame {} of journal {:?}: a snapshot dropped it", self.next, state.name);
-            return Err(Error::new(Kind::Conflict, context));
+        let failed = |kind: Kind, what: &str| {
+            Error::new(kind, format!("reading frame {} of journal {:?}: {what}", self.next, state.name))
         };
-        self.reading.take_if(|(other, epoch, _)| (*other, *epoch) != (log, begun.epoch));
-        let (.., place) = self.reading.get_or_insert_with(|| (log, begun.epoch, segment.cursor()));
-        while let Some(record) = place.next(segment.len())? {
+        let chain = &state.plan.chain;
+        let Some(place) = chain.iter().rposition(|&log| state.base(log) < self.next) else {
+            return Err(failed(Kind::Conflict, "a snapshot dropped it"));
+        };
+        let last = chain.get(place + 1).map_or(state.plan.last, |&newer| state.base(newer));
+        let log = &state.logs[chain[place]];
+        let epoch = log.begun().map_or(0, |begun| begun.epoch);
+        // The logs' epochs differ, and from those before.
+        let reading = self.reading.take().filter(|reading| reading.0 == epoch);
+        let (_, reading) = self.reading.insert(reading.unwrap_or_else(|| (epoch, log.cursor())));
+        while let Some(record) = reading.next(log.len())? {
             // The start of the log is no frame; its number is below that of the first.
-            if record.sequence >= self.next {
+            if record.sequence >= self.next && record.sequence <= last {
                 return Ok((record.sequence, record.payload.to_vec()));
             }
         }
-        let context = format!("reading frame {} of journal {:?}: it is not there", self.next, state.name);
-        Err(Error::new(Kind::Corrupt, context).at(segment.path()))
+        Err(failed(Kind::Corrupt, "it is not there").at(log.path()))
     }
 }

@@ -53,13 +53,14 @@ impl Plan {
         begun.sort_by_key(|&log| logs[log].begun().map(|begun| begun.epoch));
         let mut plan = Plan { snapshot, base, last: base, generation, ..Plan::default() };
         plan.follow(logs, &begun)?;
-        // A log is begun once there is a snapshot, except for the very first. What that became is not known if no log
-        // tells.
+        // What a snapshot was that is not sound, only the log that was begun after it tells. Without any log it may have
+        // been all there was.
         let mut promised = (1, successor(base));
         if let Some(newest) = begun.last().and_then(|&log| logs[log].begun()) {
             plan.epoch = newest.epoch;
             plan.generation = generation.max(newest.generation);
-            promised = (newest.generation, newest.base);
+            let all_cut = begun.iter().all(|&log| plan.cuts.contains(&Cut::Log { log, offset: 0 }));
+            promised = (newest.generation.max(all_cut.into()), newest.base);
         }
         for (log, segment) in logs.iter().enumerate() {
             if let Head::Damaged(damage) = &segment.head {
@@ -89,7 +90,7 @@ impl Plan {
                 self.report(logs[log].damage_at(0, successor(self.last), &why), Cut::Log { log, offset: 0 });
                 continue;
             }
-            let scan = logs[log].scan()?;
+            let scan = logs[log].scan(next)?;
             let torn = (scan.last < promised).then(|| {
                 let why = format!("its frames end before {promised}, up to which they were durable");
                 logs[log].damage_at(scan.end, successor(scan.last), &why)
@@ -102,7 +103,7 @@ impl Plan {
                 self.cuts = begun.iter().map(|&log| Cut::Log { log, offset: 0 }).collect();
                 return Ok(());
             }
-            self.last = scan.last.min(next.unwrap_or(u64::MAX));
+            self.last = scan.last;
             self.chain.push(log);
         }
         // The one before is there for cursors from before the snapshot.

@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use statik_disk::{Disk, File, Open, Result};
 
-use super::{Damage, unsupported};
+use super::{Damage, MAX_NUMBER, unsupported};
 use crate::log::{self, Scanned, Tail, Writer, successor};
 
 const MAGIC: [u8; 4] = *b"JRNL";
@@ -70,10 +70,13 @@ impl Segment {
         let mut cursor = log::Cursor::new(Rc::clone(&self.file), &self.path);
         if let Some(start) = cursor.next(self.len)? {
             let (base, said) = (start.sequence, decode(start.payload));
+            let sane = |generation| generation < MAX_NUMBER && base < MAX_NUMBER && cursor.epoch() < MAX_NUMBER;
             return match said {
-                Some((VERSION, generation)) => Ok(Head::Begun(Begun { epoch: cursor.epoch(), base, generation })),
-                Some((version, _)) => Err(unsupported(version, VERSION).at(&self.path)),
-                None => Ok(Head::Damaged(self.damage_at(0, 0, "it is no journal's log"))),
+                Some((VERSION, generation)) if sane(generation) => {
+                    Ok(Head::Begun(Begun { epoch: cursor.epoch(), base, generation }))
+                }
+                Some((version, _)) if version != VERSION => Err(unsupported(version, VERSION).at(&self.path)),
+                _ => Ok(Head::Damaged(self.damage_at(0, 0, "it is no journal's log"))),
             };
         }
         Ok(match log::scan(&*self.file, &self.path, None, &mut |_| Ok(()))? {
@@ -90,12 +93,25 @@ impl Segment {
         }
     }
 
-    /// Reads all of it, to find its end. It must have begun.
-    pub fn scan(&mut self) -> Result<Scan> {
-        let scanned = log::scan(&*self.file, &self.path, None, &mut |_| Ok(()))?;
+    /// Reads all of it, to find its end. It must have begun. Frames above `limit`, if that is given, are another log's.
+    pub fn scan(&mut self, limit: Option<u64>) -> Result<Scan> {
+        let mut beyond = None;
+        let mut last_within = 0;
+        let scanned = log::scan(&*self.file, &self.path, None, &mut |record| {
+            match record.sequence {
+                sequence if sequence <= limit.unwrap_or(MAX_NUMBER) => last_within = sequence,
+                _ => beyond = beyond.or(Some(record.offset)),
+            }
+            Ok(())
+        })?;
         let scanned = scanned.expect("it had a start when it was opened");
-        self.len = scanned.end;
         self.scanned = Some(scanned);
+        if let Some(end) = beyond {
+            let none = || self.damage_at(end, successor(last_within), "a frame has a number that none has");
+            return Ok(Scan { last: last_within, end, damage: limit.is_none().then(none) });
+        }
+        // What fills up the last record may be missing.
+        self.len = self.len.min(scanned.end);
         let Scanned { last, end, .. } = scanned;
         let damage = (scanned.tail == Tail::Damaged)
             .then(|| self.damage_at(end, successor(last), "a frame is bad, and a later one says that it was durable"));

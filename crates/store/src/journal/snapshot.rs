@@ -4,7 +4,7 @@
 
 use statik_disk::{Disk, Error, File, Kind, Open, Result};
 
-use super::{Damage, MAX_SNAPSHOT_BYTES, unsupported};
+use super::{Damage, MAX_NUMBER, MAX_SNAPSHOT_BYTES, unsupported};
 
 const MAGIC: [u8; 8] = *b"SJRNSNAP";
 const VERSION: u32 = 1;
@@ -136,6 +136,9 @@ fn check(file: &dyn File, path: &str) -> Result<Found> {
         return Err(unsupported(u32_at(8), VERSION).at(path));
     }
     let kept = Kept { generation: u64_at(16), sequence: u64_at(24), len: u64_at(32), crc: u32_at(12) };
+    if kept.generation >= MAX_NUMBER || kept.sequence >= MAX_NUMBER {
+        return damaged(0, "has a number that none has");
+    }
     let bytes = file.len()?.saturating_sub(HEADER_BYTES as u64);
     if kept.len > bytes.min(MAX_SNAPSHOT_BYTES as u64) {
         return damaged(HEADER_BYTES, &format!("should have {} bytes, the file has {bytes}", kept.len));

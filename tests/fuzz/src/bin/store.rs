@@ -1,0 +1,84 @@
+//! Any bytes as the logs of a store and a file of it: what is recovered is recovered again, a repair keeps it, and what is
+//! committed then is there after a flush.
+#![no_main]
+#![allow(missing_docs, reason = "the fuzzer's macros make functions without")]
+
+use std::rc::Rc;
+
+use libfuzzer_sys::{fuzz_mutator, fuzz_target, fuzzer_mutate};
+use statik_bridge::pages::{PAGE_BYTES, PageStore, View};
+use statik_disk::{Kind, Open, SimDisk};
+use statik_fuzz::{disk, repair, within_memory};
+use statik_store::{Options, Recover, Store};
+
+const FILES: [&str; 3] = [".statik/log-a", ".statik/log-b", "a"];
+/// A length may be anything; so many pages at the file's beginning are looked at, and the last one.
+const PAGES: u64 = 8;
+
+fuzz_target!(|input: &[u8]| within_memory(input, || check(&disk(input, FILES))));
+fuzz_mutator!(|data: &mut [u8], size: usize, max_size: usize, seed: u32| {
+    let size = fuzzer_mutate(data, size, max_size);
+    repair::<3>(&mut data[..size], seed);
+    size
+});
+
+fn open_to(disk: &SimDisk, recover: Recover) -> Option<Store> {
+    match Store::open(Rc::new(disk.clone()), Options { recover, ..Options::default() }) {
+        Ok(store) => Some(store),
+        Err(error) => {
+            // A record that is sound and says what no version says is refused, whatever the option.
+            assert!(matches!(error.kind(), Kind::Corrupt | Kind::Unsupported), "{recover:?}: {error}");
+            None
+        }
+    }
+}
+
+/// Paths, lengths and bytes.
+type Contents = Vec<(String, u64, Vec<u8>)>;
+
+fn contents(store: &Store, paths: &[String]) -> Contents {
+    let read = |path: &String| {
+        let file = store.attach(path, Open::Existing).ok()?;
+        let view = store.newest(file).expect("it is attached");
+        let last = view.len.saturating_sub(1) / PAGE_BYTES as u64;
+        let mut bytes = Vec::new();
+        for page in (0..PAGES.min(last + 1)).chain([last]) {
+            let mut buf = vec![0; PAGE_BYTES];
+            store.read(file, view.seq, page, &mut buf, &mut |_, _| ()).expect("it reads");
+            bytes.extend(buf);
+        }
+        store.detach(file);
+        Some((path.clone(), view.len, bytes))
+    };
+    paths.iter().filter_map(read).collect()
+}
+
+fn check(disk: &SimDisk) {
+    let Ok(mut paths) = Store::needs(disk) else { return assert!(open_to(disk, Recover::ReadOnly).is_none()) };
+    paths.retain(|path| !path.starts_with(".statik/"));
+    paths.push(FILES[2].to_owned());
+    paths.sort();
+    paths.dedup();
+    let Some(store) = open_to(disk, Recover::ReadOnly) else { return };
+    let (found, usage) = (contents(&store, &paths), store.usage());
+    let damaged = store.damage().is_some();
+    drop(store);
+
+    let again = open_to(disk, Recover::ReadOnly).expect("it was opened before");
+    assert_eq!((contents(&again, &paths), again.usage(), again.damage().is_some()), (found.clone(), usage, damaged));
+    drop(again);
+    assert_eq!(open_to(disk, Recover::Refuse).is_none(), damaged);
+
+    let store = open_to(disk, Recover::Truncate).expect("it was opened before");
+    assert_eq!(contents(&store, &paths), found);
+    let file = store.attach("new", Open::Create).expect("a new file");
+    store.stage(file, 0, b"more").expect("it stages");
+    let number = store.commit(&[file], &mut |_| ()).expect("it commits");
+    assert!(number > usage.newest);
+    store.flush().expect("it flushes");
+    drop(store);
+    let store = open_to(disk, Recover::Refuse).expect("it is sound now");
+    assert_eq!(contents(&store, &paths), found);
+    let file = store.attach("new", Open::Existing).expect("it is there");
+    assert_eq!(store.newest(file).expect("it is attached"), View { seq: number, len: 4 });
+}
