@@ -36,7 +36,7 @@ const WASM_ONLY = ['statik-browser', 'statik-runtime', 'statik-browser-tests'];
 
 /** @type {Record<string, Part>} in the order in which they run: the quick ones first */
 const PARTS = {
-  fmt: { needs: ['rust'], commands: () => [['cargo', 'fmt', '--all', '--check']] },
+  fmt: { needs: ['rust'], commands: () => [['cargo', 'fmt', '--all', '--check'], ['cargo', 'fmt', '--check', '--manifest-path=tests/fuzz/Cargo.toml']] },
   types: {
     needs: ['node'],
     commands: () => ['tsconfig.json', 'tsconfig.worker.json', 'tsconfig.node.json'].map((project) => ['node_modules/.bin/tsc', '--project', project]),
@@ -59,6 +59,12 @@ const PARTS = {
     counted: true,
     show: (output) => `${numbers(/: (\d+) crash points$/gm, output).reduce((sum, count) => sum + count, 0)} crash points`,
     commands: () => [['cargo', 'test', '--package=statik-tests', '--test=pages_crash', '--test=sqlite_crash', '--no-fail-fast', '--', '--show-output']],
+  },
+  fuzz: {
+    needs: ['rust', 'cxx'],
+    counted: true,
+    show: (output) => `${numbers(/^fuzz .* (\d+) runs/gm, output).reduce((sum, count) => sum + count, 0)} inputs`,
+    commands: () => [[process.execPath, 'tests/fuzz/run.mjs', '--seconds=60']],
   },
   sdk: { needs: ['node'], counted: true, commands: () => [nodeTest('tests/sdk', 'tests/soak')] },
   browser: {

@@ -148,6 +148,10 @@ fn every_short_script_survives_every_crash() {
     for number in 0..STEPS.len().pow(4) {
         let digit = |place: u32| STEPS[number / STEPS.len().pow(place) % STEPS.len()];
         let script = [digit(0), digit(1), digit(2), digit(3)];
+        // A script that begins with nothing to flush or to read is a shorter one; the size of the first frame is all one.
+        if !matches!(script[0], Step::Append(10) | Step::Snapshot) {
+            continue;
+        }
         // What does nothing in the middle of such a script was seen at its end.
         if script.windows(2).any(|pair| pair[0] == pair[1] && matches!(pair[0], Step::Flush | Step::Reopen)) {
             continue;

@@ -229,8 +229,11 @@ impl Found {
         let epochs = (0..2).filter_map(|log| peek(&*self.files[log], LOGS[log]).transpose());
         let epochs = epochs.collect::<Result<Vec<_>>>()?;
         let epoch = epochs.iter().map(|(epoch, _)| *epoch).fold(known(0).max(known(1)), u64::max) + 1;
+        // What lies behind the start may be of any epoch, this one included: it has to go.
         let restart = |log: usize, epoch: u64, sequence: u64, commit: u64| {
-            Writer::start(Rc::clone(&self.files[log]), LOGS[log], epoch, sequence, &payload::start(commit)).map(drop)
+            let file = &self.files[log];
+            Writer::start(Rc::clone(file), LOGS[log], epoch, sequence, &payload::start(commit))?.trim(0)?;
+            file.flush()
         };
         let cut = |log: usize| {
             self.files[log].set_len(damage.offset)?;
