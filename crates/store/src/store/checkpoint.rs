@@ -29,6 +29,8 @@ pub(super) struct Job {
 struct Copy {
     number: u32,
     target: u64,
+    /// The newest commit up to the target that changed it.
+    commit: u64,
     /// The shortest that the file was.
     cut: Option<u64>,
     len: u64,
@@ -36,8 +38,6 @@ struct Copy {
     pages: Vec<(u64, usize, u64)>,
     next: usize,
     step: Step,
-    /// It has to be flushed.
-    touched: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -119,7 +119,7 @@ impl Inner {
             let start = pages.partition_point(|(other, ..)| *other < number);
             let own = pages[start..].iter().take_while(|(other, ..)| *other == number);
             let own = own.map(|(_, page, version)| (*page, version.commit, sealed, version.offset));
-            Copy::new(number, &self.files[&number], target, own)
+            Copy { commit: log.names[&number], ..Copy::new(number, &self.files[&number], target, own) }
         };
         Job { target, copies: numbers.into_iter().map(copy).collect(), at: 0, copied: false }
     }
@@ -163,7 +163,7 @@ impl Inner {
         }
         while let Some(copy) = job.copies.get_mut(job.at) {
             job.at += 1;
-            if copy.touched {
+            if self.files.get(&copy.number).is_some_and(|file| file.unflushed) {
                 self.flush_file(copy.number)?;
                 return Ok(false);
             }
@@ -172,10 +172,14 @@ impl Inner {
         Ok(true)
     }
 
-    fn flush_file(&mut self, number: u32) -> Result<()> {
-        // It may have been settled meanwhile, which flushed it.
-        let Some(file) = self.files.get(&number) else { return Ok(()) };
-        handle(file)?.flush().map_err(|error| self.fail(error))
+    /// Makes durable what was done to a file.
+    pub(super) fn flush_file(&mut self, number: u32) -> Result<()> {
+        let file = self.file_mut(number)?;
+        if file.unflushed {
+            handle(file)?.flush().map_err(|error| self.fail(error))?;
+            self.file_mut(number)?.unflushed = false;
+        }
+        Ok(())
     }
 
     /// Does one step of a file's copy; how many bytes the disk was given, `None` without a call.
@@ -184,18 +188,21 @@ impl Inner {
             copy.step = Step::Done;
             return Ok(None);
         };
-        // Then the file is longer than it is at the target, and was not cut since.
-        let longer = file.has_staged_directs() || file.directs.iter().any(|direct| direct.commit > copy.target);
+        // If so, it was not cut since.
+        let longer = file.is_longer_than_at(copy.target);
         let resized = |file: &mut PagedFile, len: u64| -> Result<Option<usize>> {
             if longer || file.physical == len {
                 return Ok(None);
             }
+            file.unflushed = true;
             handle(file)?.set_len(len)?;
             (file.physical, file.extent) = (len, len);
             Ok(Some(0))
         };
         let done = match copy.step {
             Step::Cut => {
+                // From here on what older views see is not there any more.
+                file.base_commit = file.base_commit.max(copy.commit);
                 let end = file.extent.min(copy.cut.unwrap_or(u64::MAX));
                 let done = if file.physical > end { resized(file, end)? } else { None };
                 copy.step = Step::Pages;
@@ -216,7 +223,6 @@ impl Inner {
             }
             Step::Done => None,
         };
-        copy.touched |= done.is_some();
         Ok(done)
     }
 
@@ -235,6 +241,7 @@ impl Inner {
         }
         let start = run[0].0 * PAGE;
         let file = self.files.get_mut(&copy.number).expect("the caller has it");
+        file.unflushed = true;
         handle(file)?.write_at(start, &bytes)?;
         let end = start + bytes.len() as u64;
         (file.physical, file.extent) = (file.physical.max(end), file.extent.max(end));
@@ -244,8 +251,8 @@ impl Inner {
 
     /// Starts a new epoch in the log that was copied.
     fn recycle(&mut self, target: u64) -> Result<()> {
-        // Parts and lengths that were taken along must not live in the old epoch alone.
-        if self.files.values().any(PagedFile::has_staged_directs) {
+        // Where a file was written beyond its length, what is durable must still tell that length.
+        if self.files.values().any(|file| file.is_longer_than_at(target)) {
             self.flush_log()?;
         }
         let epoch = self.logs.iter().map(|log| log.writer.epoch()).max().expect("there are two") + 1;
@@ -263,10 +270,9 @@ impl Inner {
         // Without this the next start would find the file longer, which does no harm.
         let trimmed = writer.trim(soft_bytes);
         self.usage.checkpointed = target;
-        for (number, commit) in names {
+        for number in names.into_keys() {
             if let Some(file) = self.files.get_mut(&number) {
                 file.prune(target);
-                file.base_commit = file.base_commit.max(commit);
             }
             self.forget_unused(number);
         }
@@ -294,7 +300,6 @@ impl Inner {
         while copy.step != Step::Done {
             self.copy_step(&mut copy)?;
         }
-        // A checkpoint under way may have touched it, too.
         self.flush_file(number)?;
         let writer = &mut self.logs[self.current].writer;
         writer.append(|bytes| Builder::new(bytes, payload::Kind::Note, 0).forget(path))?;
@@ -313,12 +318,12 @@ impl Copy {
         Copy {
             number,
             target,
+            commit: target,
             cut: cuts.iter().map(|cut| cut.len).min(),
             len: file.len_at(target),
             pages: pages.map(|(page, _, log, offset)| (page, log, offset)).collect(),
             next: 0,
             step: Step::Cut,
-            touched: false,
         }
     }
 }

@@ -6,7 +6,7 @@ use statik_disk::Result;
 use super::file::{Staged, runs};
 use super::index::Indexed;
 use super::payload::{self, Builder};
-use super::{Inner, Log, handle};
+use super::{Inner, Log};
 use crate::log::successor;
 
 /// What a file contributes to a commit.
@@ -75,15 +75,12 @@ impl Inner {
     }
 
     /// What lies in the file already is durable before the commit that makes it count.
-    fn flush_direct(&mut self, part: &mut Part) -> Result<()> {
+    fn flush_direct(&mut self, part: &Part) -> Result<()> {
         #[cfg(feature = "planted")]
         if self.has(crate::Planted::LoseDirectFlush) {
             return Ok(());
         }
-        if std::mem::take(&mut part.staged.unflushed) {
-            handle(self.file(part.number)?)?.flush().map_err(|error| self.fail(error))?;
-        }
-        Ok(())
+        if part.staged.direct.is_empty() { Ok(()) } else { self.flush_file(part.number) }
     }
 
     fn write_commit(&mut self, commit: u64, parts: &[Part]) -> Result<()> {
@@ -96,13 +93,14 @@ impl Inner {
                 if !names.contains_key(number) {
                     builder.name(*number, &files[number].path);
                 }
-                let mut cut = staged.cut;
+                if let Some(len) = staged.cut.filter(|len| files[number].is_cut(*len)) {
+                    builder.cut(*number, len);
+                }
                 if let Some(transaction) = staged.transaction.filter(|_| !logged.is_empty()) {
                     builder.parts(*number, transaction);
-                    cut = staged.untold_cut;
-                }
-                if let Some(len) = cut {
-                    builder.cut(*number, len);
+                    if let Some(len) = staged.untold_cut {
+                        builder.drop_pages(*number, len);
+                    }
                 }
                 for run in runs(memory) {
                     builder.pages(*number, run[0].0, run.len() as u64);

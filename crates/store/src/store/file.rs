@@ -30,6 +30,8 @@ pub(super) struct PagedFile {
     pub base: u64,
     pub extent: u64,
     pub physical: u64,
+    /// It was written, cut or extended since its last flush.
+    pub unflushed: bool,
     /// The newest commit that was copied to it.
     pub base_commit: u64,
     /// Its length before all `lens`.
@@ -77,6 +79,7 @@ impl PagedFile {
             base: len,
             extent: len,
             physical: len,
+            unflushed: false,
             base_commit: 0,
             base_len: len,
             lens: Vec::new(),
@@ -135,6 +138,11 @@ impl PagedFile {
         self.staged.as_ref().is_some_and(|staged| !staged.direct.is_empty())
     }
 
+    /// Whether what is staged, or was committed after `target`, lies in the file beyond the end that it had then.
+    pub fn is_longer_than_at(&self, target: u64) -> bool {
+        self.has_staged_directs() || self.directs.iter().any(|direct| direct.commit > target)
+    }
+
     /// Forgets the events of commits up to `target`, which the file on the disk has seen.
     pub fn prune(&mut self, target: u64) {
         self.base_len = self.len_at(target);
@@ -165,7 +173,6 @@ pub(super) struct Staged {
     pub arena: Vec<u8>,
     /// Runs of pages that lie in the file, by their first page; none of them is in `places`.
     pub direct: Runs,
-    pub unflushed: bool,
     /// The shortest that the file was.
     pub cut: Option<u64>,
     /// The shortest that it was since the last part in the log.

@@ -34,16 +34,18 @@ pub(super) enum Kind {
 pub(super) enum Entry<'a> {
     /// From here on this epoch calls `path` by the number `file`.
     Name { file: u32, path: &'a str },
+    /// The file was cut to `len` bytes: pages that begin at or beyond it are gone for every later view.
+    Cut { file: u32, len: u64 },
+    /// The file's parts of this transaction are of this commit.
+    Parts { file: u32, transaction: u64 },
+    /// Pages of earlier parts that begin at or beyond `len` are not of the commit.
+    Drop { file: u32, len: u64 },
     /// New versions of pages, one behind the other; `at` is where the first begins in the payload.
     Pages { file: u32, page: u64, count: u64, at: usize },
-    /// The file was cut to `len` bytes: pages that begin at or beyond it are gone.
-    Cut { file: u32, len: u64 },
     /// Pages that lie in the file already.
     Direct { file: u32, page: u64, count: u64 },
     /// The file's length; of a note, what counts of the file on the disk at most.
     Len { file: u32, len: u64 },
-    /// The file's parts of this transaction are of this commit, before what it says itself.
-    Parts { file: u32, transaction: u64 },
     /// Nothing before this is about `path` any more.
     Forget { path: &'a str },
 }
@@ -82,9 +84,21 @@ impl<'a> Builder<'a> {
         self.text(1, file, path);
     }
 
+    pub fn cut(&mut self, file: u32, len: u64) {
+        self.entry(2, file, len, 0);
+    }
+
+    pub fn parts(&mut self, file: u32, transaction: u64) {
+        self.entry(3, file, transaction, 0);
+    }
+
+    pub fn drop_pages(&mut self, file: u32, len: u64) {
+        self.entry(4, file, len, 0);
+    }
+
     /// Begins a run of pages, each of which [`Builder::page`] must then add.
     pub fn pages(&mut self, file: u32, page: u64, count: u64) {
-        self.entry(2, file, page, count);
+        self.entry(5, file, page, count);
     }
 
     /// Adds a page's bytes; where they begin in the payload.
@@ -94,24 +108,16 @@ impl<'a> Builder<'a> {
         at as u64
     }
 
-    pub fn cut(&mut self, file: u32, len: u64) {
-        self.entry(3, file, len, 0);
-    }
-
     pub fn direct(&mut self, file: u32, page: u64, count: u64) {
-        self.entry(4, file, page, count);
+        self.entry(6, file, page, count);
     }
 
     pub fn len(&mut self, file: u32, len: u64) {
-        self.entry(5, file, len, 0);
-    }
-
-    pub fn parts(&mut self, file: u32, transaction: u64) {
-        self.entry(6, file, transaction, 0);
+        self.entry(7, file, len, 0);
     }
 
     pub fn forget(&mut self, path: &str) {
-        self.text(7, 0, path);
+        self.text(8, 0, path);
     }
 }
 
@@ -179,17 +185,18 @@ impl<'a> Entries<'a> {
         let len = || if one <= MAX_LEN { Ok(one) } else { Err("a file is too long") };
         match tag {
             1 => Ok(Entry::Name { file, path: self.path(one)? }),
-            2 => {
+            2 => Ok(Entry::Cut { file, len: len()? }),
+            3 => Ok(Entry::Parts { file, transaction: one }),
+            4 => Ok(Entry::Drop { file, len: len()? }),
+            5 => {
                 pages()?;
                 let at = self.at;
                 self.take(two * PAGE_BYTES as u64)?;
                 Ok(Entry::Pages { file, page: one, count: two, at })
             }
-            3 => Ok(Entry::Cut { file, len: len()? }),
-            4 => pages().map(|_| Entry::Direct { file, page: one, count: two }),
-            5 => Ok(Entry::Len { file, len: len()? }),
-            6 => Ok(Entry::Parts { file, transaction: one }),
-            7 => Ok(Entry::Forget { path: self.path(one)? }),
+            6 => pages().map(|_| Entry::Direct { file, page: one, count: two }),
+            7 => Ok(Entry::Len { file, len: len()? }),
+            8 => Ok(Entry::Forget { path: self.path(one)? }),
             _ => Err("an entry has an unknown tag"),
         }
     }
@@ -214,17 +221,21 @@ impl<'a> Iterator for Entries<'a> {
 mod tests {
     use super::*;
 
+    /// Where the sample's pages begin.
+    const AT: usize = 16 + (24 + 16) + 4 * 24;
+
     fn sample() -> Vec<u8> {
         let mut bytes = vec![9; 3];
         let mut builder = Builder::new(&mut bytes, Kind::Commit, 42);
         builder.name(7, "dir/ü.db");
         builder.cut(7, 5000);
+        builder.parts(7, 6);
+        builder.drop_pages(7, 6000);
         builder.pages(7, 3, 2);
-        assert_eq!(builder.page(&[1; PAGE_BYTES]), 16 + 40 + 24 + 24 - 8 + 8);
+        assert_eq!(builder.page(&[1; PAGE_BYTES]), AT as u64);
         builder.page(&[2; PAGE_BYTES]);
         builder.direct(7, 100, 16);
         builder.len(7, 1 << 20);
-        builder.parts(8, 6);
         builder.forget("old");
         bytes.split_off(3)
     }
@@ -235,20 +246,20 @@ mod tests {
         let (kind, number, entries) = read(&bytes).expect("it is sound");
         assert_eq!((kind, number), (Kind::Commit, 42));
         let entries: Vec<_> = entries.map(|entry| entry.expect("it is sound")).collect();
-        let at = 16 + 24 + 16 + 24 + 24;
         assert_eq!(
             entries,
             [
                 Entry::Name { file: 7, path: "dir/ü.db" },
                 Entry::Cut { file: 7, len: 5000 },
-                Entry::Pages { file: 7, page: 3, count: 2, at },
+                Entry::Parts { file: 7, transaction: 6 },
+                Entry::Drop { file: 7, len: 6000 },
+                Entry::Pages { file: 7, page: 3, count: 2, at: AT },
                 Entry::Direct { file: 7, page: 100, count: 16 },
                 Entry::Len { file: 7, len: 1 << 20 },
-                Entry::Parts { file: 8, transaction: 6 },
                 Entry::Forget { path: "old" },
             ]
         );
-        assert_eq!((bytes[at], bytes[at + PAGE_BYTES]), (1, 2));
+        assert_eq!((bytes[AT], bytes[AT + PAGE_BYTES]), (1, 2));
     }
 
     #[test]
@@ -256,7 +267,7 @@ mod tests {
         let sample = sample();
         for len in 0..sample.len() {
             let whole = read(&sample[..len]).map(|(.., entries)| entries.filter(Result::is_ok).count());
-            assert!(whole.is_err() || whole.is_ok_and(|entries| entries < 7), "{len}");
+            assert!(whole.is_err() || whole.is_ok_and(|entries| entries < 8), "{len}");
         }
         for at in (0..sample.len()).filter(|at| *at < 200 || at % 97 == 0) {
             for byte in [0, 1, 0x80, 0xff] {

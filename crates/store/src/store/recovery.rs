@@ -108,19 +108,21 @@ struct Replay {
 struct Parts {
     /// By page, the offset in the log.
     pages: FxHashMap<u64, u64>,
-    cut: Option<u64>,
+    /// The shortest that the file was in this record.
+    dropped: Option<u64>,
 }
 
 impl Parts {
-    fn cut(&mut self, len: u64) {
+    fn drop_pages(&mut self, len: u64) {
         self.pages.retain(|page, _| *page < pages(len));
-        self.cut = Some(self.cut.map_or(len, |cut| cut.min(len)));
+        self.dropped = Some(self.dropped.map_or(len, |dropped| dropped.min(len)));
     }
 }
 
 /// What a commit says of one file.
 #[derive(Default)]
 struct Changed {
+    cut: Option<u64>,
     parts: Parts,
     direct: Vec<(u64, u64)>,
     len: Option<u64>,
@@ -279,6 +281,7 @@ impl Replay {
                     continue;
                 }
                 Entry::Parts { file, .. }
+                | Entry::Drop { file, .. }
                 | Entry::Pages { file, .. }
                 | Entry::Cut { file, .. }
                 | Entry::Direct { file, .. }
@@ -302,7 +305,8 @@ impl Replay {
             Entry::Parts { transaction, .. } => {
                 changed.parts = self.parts.remove(&transaction).ok_or("the parts of a transaction are missing")?;
             }
-            Entry::Cut { len, .. } => changed.parts.cut(len),
+            Entry::Cut { len, .. } => changed.cut = Some(len),
+            Entry::Drop { len, .. } => changed.parts.drop_pages(len),
             Entry::Pages { page, count, at, .. } => {
                 let places = (page..page + count).zip((payload_offset + at as u64..).step_by(PAGE as usize));
                 changed.parts.pages.extend(places);
@@ -336,8 +340,8 @@ impl Replay {
                 self.next_transaction = self.next_transaction.max(number.saturating_add(1));
                 for (_, Changed { parts, .. }) in changed {
                     let whole = self.parts.entry(number).or_default();
-                    if let Some(len) = parts.cut {
-                        whole.cut(len);
+                    if let Some(len) = parts.dropped {
+                        whole.drop_pages(len);
                     }
                     whole.pages.extend(parts.pages);
                 }
@@ -347,14 +351,14 @@ impl Replay {
                     return Err("a commit has a number that does not rise");
                 }
                 self.newest = number;
-                for (file, Changed { parts, direct, len }) in changed {
+                for (file, Changed { cut, parts, direct, len }) in changed {
                     self.limit(file, len.ok_or("a commit does not say how long a file is")?);
                     for (page, offset) in parts.pages {
                         self.indexes[log].insert(file, page, Indexed { commit: number, offset });
                     }
                     self.names[log].insert(file, number);
                     let known = self.files.get_mut(&file).ok_or("a file is changed that has no name")?;
-                    known.apply(number, parts.cut, direct.into_iter(), len.unwrap_or(0));
+                    known.apply(number, cut, direct.into_iter(), len.unwrap_or(0));
                 }
             }
         }
@@ -405,6 +409,8 @@ impl Replay {
             let direct_end = file.directs.iter().map(|direct| direct.end() * PAGE).max().unwrap_or(0);
             file.disk = on_disk;
             file.physical = len;
+            // A checkpoint may have been at it when the process died.
+            file.unflushed = true;
             file.base_len = len.min(limit);
             file.extent = file.base_len;
             // The last of the pages that were written directly may end beyond the file's length.

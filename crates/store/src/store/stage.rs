@@ -173,6 +173,7 @@ impl Inner {
         let file = self.file_mut(number)?;
         let end = file.extent_staged();
         if file.physical > end {
+            file.unflushed = true;
             handle(file)?.set_len(end)?;
             file.physical = end;
         }
@@ -206,7 +207,7 @@ impl Inner {
                 builder.name(number, &files[&number].path);
             }
             if let Some(len) = staged.untold_cut {
-                builder.cut(number, len);
+                builder.drop_pages(number, len);
             }
             for run in runs(&memory) {
                 builder.pages(number, run[0].0, run.len() as u64);
@@ -237,7 +238,7 @@ impl Inner {
         let (arena, places) = (std::mem::take(&mut staged.arena), std::mem::take(&mut staged.places));
         // Those in memory wait; their numbers stay.
         let memory: Vec<_> = places.iter().filter(|(_, place)| matches!(place, Place::Memory(_))).collect();
-        (staged.part_pages, staged.untold_cut) = (0, staged.cut);
+        (staged.part_pages, staged.untold_cut) = (0, None);
         let mut moved = Ok(());
         for part in logged.chunks(COALESCE_BYTES / PAGE_BYTES) {
             for (page, offset) in part {
@@ -277,8 +278,8 @@ impl Inner {
             let end = run[0].0 + run.len() as u64;
             // Even a failed write may leave something there.
             file.physical = file.physical.max(end * PAGE);
+            file.unflushed = true;
             write_run(&disk, staged, run)?;
-            staged.unflushed = true;
             for (page, _) in run {
                 staged.places.remove(page);
             }
