@@ -94,8 +94,17 @@ struct Inner {
 struct Log {
     writer: Writer,
     index: Index,
-    /// The files that it names, with the newest commit in it that changed each.
-    names: FxHashMap<u32, u64>,
+    /// The files that it names.
+    names: FxHashMap<u32, Named>,
+}
+
+/// A file that a log names.
+#[derive(Clone, Copy, Default)]
+struct Named {
+    /// The record that does: once it is durable, a recovery knows how much of the file counts.
+    sequence: u64,
+    /// The newest commit in the log that changed the file.
+    commit: u64,
 }
 
 impl Log {

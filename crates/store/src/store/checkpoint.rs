@@ -98,7 +98,7 @@ impl Inner {
         let has_parts = self.files[&number].staged.as_ref().is_some_and(|staged| staged.part_pages > 0);
         let has_directs = self.files[&number].has_staged_directs();
         let moved = if has_parts { self.move_parts(number, sealed) } else { Ok(()) };
-        let noted = if has_directs { self.note_len(number) } else { Ok(()) };
+        let noted = if has_directs { self.note(number) } else { Ok(()) };
         if let (Err(error), Some(file)) = (moved.and(noted), self.files.get_mut(&number)) {
             // Its writer is told, by the next change or the commit.
             if let Some(staged) = &mut file.staged {
@@ -119,7 +119,7 @@ impl Inner {
             let start = pages.partition_point(|(other, ..)| *other < number);
             let own = pages[start..].iter().take_while(|(other, ..)| *other == number);
             let own = own.map(|(_, page, version)| (*page, version.commit, sealed, version.offset));
-            Copy { commit: log.names[&number], ..Copy::new(number, &self.files[&number], target, own) }
+            Copy { commit: log.names[&number].commit, ..Copy::new(number, &self.files[&number], target, own) }
         };
         Job { target, copies: numbers.into_iter().map(copy).collect(), at: 0, copied: false }
     }

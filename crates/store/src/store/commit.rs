@@ -6,7 +6,7 @@ use statik_disk::Result;
 use super::file::{Staged, runs};
 use super::index::Indexed;
 use super::payload::{self, Builder};
-use super::{Inner, Log};
+use super::{Inner, Log, Named};
 use crate::log::successor;
 
 /// What a file contributes to a commit.
@@ -91,7 +91,7 @@ impl Inner {
             let mut builder = Builder::new(bytes, payload::Kind::Commit, commit);
             for Part { number, staged, memory, logged } in parts {
                 if !names.contains_key(number) {
-                    builder.name(*number, &files[number].path);
+                    builder.name(*number, &files[number].path, files[number].len());
                 }
                 if let Some(len) = staged.cut.filter(|len| files[number].is_cut(*len)) {
                     builder.cut(*number, len);
@@ -118,10 +118,9 @@ impl Inner {
             for (page, offset) in logged {
                 index.insert(*number, *page, Indexed { commit, offset: *offset });
             }
-            names.insert(*number, commit);
+            names.entry(*number).or_insert(Named { sequence: appended.sequence, commit }).commit = commit;
             let file = files.get_mut(number).expect("it has staged something");
             file.apply(commit, staged.cut, staged.direct.iter(), staged.len);
-            file.noted = Some((writer.epoch(), appended.sequence));
         }
         Ok(())
     }

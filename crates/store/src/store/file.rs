@@ -42,8 +42,6 @@ pub(super) struct PagedFile {
     pub high: u64,
     pub cuts: Vec<Cut>,
     pub directs: Vec<Direct>,
-    /// The log's epoch and the record that tells its length, so that a recovery would cut what lies beyond.
-    pub noted: Option<(u64, u64)>,
     pub staged: Option<Box<Staged>>,
 }
 
@@ -86,7 +84,6 @@ impl PagedFile {
             high: len,
             cuts: Vec::new(),
             directs: Vec::new(),
-            noted: None,
             staged: None,
         }
     }
@@ -119,8 +116,9 @@ impl PagedFile {
         }
         for (page, count) in directs {
             self.directs.push(Direct { commit, page, count });
-            self.base = self.base.max((page + count) * PAGE);
-            self.extent = self.extent.max(self.base);
+            // The last page may go beyond the file's end, where a checkpoint cuts it.
+            self.base = self.base.max(len.min((page + count) * PAGE));
+            self.extent = self.extent.max((page + count) * PAGE);
         }
         if len != self.len() {
             self.lens.push((commit, len));
@@ -149,10 +147,10 @@ impl PagedFile {
         self.lens.retain(|(commit, _)| *commit > target);
         self.cuts.retain(|cut| cut.commit > target);
         self.directs.retain(|direct| direct.commit > target);
+        self.high = self.lens.iter().map(|(_, len)| *len).fold(self.base_len, u64::max);
         let direct_end = self.directs.iter().map(|direct| direct.end() * PAGE).max();
-        self.base = self.base_len.max(direct_end.unwrap_or(0));
+        self.base = self.base_len.max(direct_end.unwrap_or(0).min(self.high));
         self.extent = self.extent.max(self.base);
-        self.high = self.lens.iter().map(|(_, len)| *len).fold(self.base, u64::max);
     }
 }
 

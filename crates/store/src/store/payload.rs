@@ -32,8 +32,9 @@ pub(super) enum Kind {
 /// One thing that a record says. The wire numbers are the positions here, from 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Entry<'a> {
-    /// From here on this epoch calls `path` by the number `file`.
-    Name { file: u32, path: &'a str },
+    /// From here on this epoch calls `path` by the number `file`. Of the file on the disk, once older epochs were copied
+    /// to it, `base` bytes count; pages that commits wrote directly count, too.
+    Name { file: u32, path: &'a str, base: u64 },
     /// The file was cut to `len` bytes: pages that begin at or beyond it are gone for every later view.
     Cut { file: u32, len: u64 },
     /// The file's parts of this transaction are of this commit.
@@ -44,7 +45,7 @@ pub(super) enum Entry<'a> {
     Pages { file: u32, page: u64, count: u64, at: usize },
     /// Pages that lie in the file already.
     Direct { file: u32, page: u64, count: u64 },
-    /// The file's length; of a note, what counts of the file on the disk at most.
+    /// The file's length.
     Len { file: u32, len: u64 },
     /// Nothing before this is about `path` any more.
     Forget { path: &'a str },
@@ -73,15 +74,15 @@ impl<'a> Builder<'a> {
         self.bytes.extend_from_slice(&two.to_le_bytes());
     }
 
-    fn text(&mut self, tag: u32, file: u32, text: &str) {
-        self.entry(tag, file, text.len() as u64, 0);
+    fn text(&mut self, tag: u32, file: u32, text: &str, two: u64) {
+        self.entry(tag, file, text.len() as u64, two);
         self.bytes.extend_from_slice(text.as_bytes());
         let end = self.start + (self.bytes.len() - self.start).next_multiple_of(8);
         self.bytes.resize(end, 0);
     }
 
-    pub fn name(&mut self, file: u32, path: &str) {
-        self.text(1, file, path);
+    pub fn name(&mut self, file: u32, path: &str, base: u64) {
+        self.text(1, file, path, base);
     }
 
     pub fn cut(&mut self, file: u32, len: u64) {
@@ -117,7 +118,7 @@ impl<'a> Builder<'a> {
     }
 
     pub fn forget(&mut self, path: &str) {
-        self.text(8, 0, path);
+        self.text(8, 0, path, 0);
     }
 }
 
@@ -182,12 +183,12 @@ impl<'a> Entries<'a> {
             let last = one.checked_add(two).filter(|_| two > 0);
             last.filter(|last| *last <= MAX_LEN / PAGE_BYTES as u64).ok_or("a run of pages is none")
         };
-        let len = || if one <= MAX_LEN { Ok(one) } else { Err("a file is too long") };
+        let length = |len: u64| if len <= MAX_LEN { Ok(len) } else { Err("a file is too long") };
         match tag {
-            1 => Ok(Entry::Name { file, path: self.path(one)? }),
-            2 => Ok(Entry::Cut { file, len: len()? }),
+            1 => Ok(Entry::Name { file, path: self.path(one)?, base: length(two)? }),
+            2 => Ok(Entry::Cut { file, len: length(one)? }),
             3 => Ok(Entry::Parts { file, transaction: one }),
-            4 => Ok(Entry::Drop { file, len: len()? }),
+            4 => Ok(Entry::Drop { file, len: length(one)? }),
             5 => {
                 pages()?;
                 let at = self.at;
@@ -195,7 +196,7 @@ impl<'a> Entries<'a> {
                 Ok(Entry::Pages { file, page: one, count: two, at })
             }
             6 => pages().map(|_| Entry::Direct { file, page: one, count: two }),
-            7 => Ok(Entry::Len { file, len: len()? }),
+            7 => Ok(Entry::Len { file, len: length(one)? }),
             8 => Ok(Entry::Forget { path: self.path(one)? }),
             _ => Err("an entry has an unknown tag"),
         }
@@ -227,7 +228,7 @@ mod tests {
     fn sample() -> Vec<u8> {
         let mut bytes = vec![9; 3];
         let mut builder = Builder::new(&mut bytes, Kind::Commit, 42);
-        builder.name(7, "dir/ü.db");
+        builder.name(7, "dir/ü.db", 9000);
         builder.cut(7, 5000);
         builder.parts(7, 6);
         builder.drop_pages(7, 6000);
@@ -249,7 +250,7 @@ mod tests {
         assert_eq!(
             entries,
             [
-                Entry::Name { file: 7, path: "dir/ü.db" },
+                Entry::Name { file: 7, path: "dir/ü.db", base: 9000 },
                 Entry::Cut { file: 7, len: 5000 },
                 Entry::Parts { file: 7, transaction: 6 },
                 Entry::Drop { file: 7, len: 6000 },

@@ -19,7 +19,7 @@ use statik_disk::{Disk, Error, File, Kind, Open, Result};
 use super::file::{PAGE, PagedFile, pages};
 use super::index::{Index, Indexed};
 use super::payload::{self, Entry};
-use super::{Inner, KEEP_BYTES, LOGS, Log};
+use super::{Inner, KEEP_BYTES, LOGS, Log, Named};
 use crate::log::{Record, Scanned, Tail, Writer, peek, scan_trusting, set_aside};
 use crate::{Damage, Options, Recover};
 
@@ -93,10 +93,8 @@ struct Found {
 struct Replay {
     files: FxHashMap<u32, PagedFile>,
     numbers: HashMap<String, u32>,
-    /// How much of each file on the disk counts at most.
-    limits: FxHashMap<u32, u64>,
     indexes: [Index; 2],
-    names: [FxHashMap<u32, u64>; 2],
+    names: [FxHashMap<u32, Named>; 2],
     /// By the transaction.
     parts: FxHashMap<u64, Parts>,
     newest: u64,
@@ -272,8 +270,9 @@ impl Replay {
         for entry in entries {
             let entry = entry?;
             let file = match entry {
-                Entry::Name { file, path } => {
-                    self.name(log, file, path)?;
+                Entry::Name { file, path, base } => {
+                    self.name(file, path, base)?;
+                    self.names[log].entry(file).or_insert(Named { sequence: record.sequence, commit: 0 });
                     continue;
                 }
                 Entry::Forget { path } => {
@@ -331,11 +330,7 @@ impl Replay {
     ) -> Result<(), &'static str> {
         match kind {
             payload::Kind::Start => *checkpointed = number,
-            payload::Kind::Note => {
-                for (file, Changed { len, .. }) in changed {
-                    self.limit(file, len.ok_or("a note says nothing")?);
-                }
-            }
+            payload::Kind::Note => {}
             payload::Kind::Part => {
                 self.next_transaction = self.next_transaction.max(number.saturating_add(1));
                 for (_, Changed { parts, .. }) in changed {
@@ -352,25 +347,20 @@ impl Replay {
                 }
                 self.newest = number;
                 for (file, Changed { cut, parts, direct, len }) in changed {
-                    self.limit(file, len.ok_or("a commit does not say how long a file is")?);
+                    let len = len.ok_or("a commit does not say how long a file is")?;
                     for (page, offset) in parts.pages {
                         self.indexes[log].insert(file, page, Indexed { commit: number, offset });
                     }
-                    self.names[log].insert(file, number);
+                    self.names[log].entry(file).or_default().commit = number;
                     let known = self.files.get_mut(&file).ok_or("a file is changed that has no name")?;
-                    known.apply(number, cut, direct.into_iter(), len.unwrap_or(0));
+                    known.apply(number, cut, direct.into_iter(), len);
                 }
             }
         }
         Ok(())
     }
 
-    fn limit(&mut self, file: u32, len: u64) {
-        let limit = self.limits.entry(file).or_default();
-        *limit = len.max(*limit);
-    }
-
-    fn name(&mut self, log: usize, number: u32, path: &str) -> Result<(), &'static str> {
+    fn name(&mut self, number: u32, path: &str, base: u64) -> Result<(), &'static str> {
         if number == u32::MAX {
             return Err("a file has a number that none has");
         }
@@ -381,11 +371,10 @@ impl Replay {
                 if self.numbers.insert(path.to_owned(), number).is_some() {
                     return Err("a file has two numbers");
                 }
-                // How long it was is not known yet: any cut may count.
-                new.insert(PagedFile { high: u64::MAX, ..PagedFile::new(path, None, 0) });
+                // Every cut that the log tells of counts: the longest view was not necessarily in the log.
+                new.insert(PagedFile { high: u64::MAX, ..PagedFile::new(path, None, base) });
             }
         }
-        self.names[log].entry(number).or_insert(0);
         self.next_file = self.next_file.max(number + 1);
         Ok(())
     }
@@ -393,28 +382,22 @@ impl Replay {
     fn forget(&mut self, path: &str) {
         if let Some(number) = self.numbers.remove(path) {
             self.files.remove(&number);
-            self.limits.remove(&number);
         }
     }
 
     /// Opens the files that the log knows.
     fn open_files(&mut self, disk: &dyn Disk, open: Open) -> Result<()> {
-        for (number, file) in &mut self.files {
+        for file in self.files.values_mut() {
             let on_disk: Option<Rc<dyn File>> = match disk.open(&file.path, open) {
                 Err(error) if open == Open::Existing && error.kind() == Kind::NotFound => None,
                 opened => Some(opened?.into()),
             };
             let len = on_disk.as_ref().map_or(Ok(0), |file| file.len())?;
-            let limit = self.limits.get(number).copied().unwrap_or(u64::MAX);
-            let direct_end = file.directs.iter().map(|direct| direct.end() * PAGE).max().unwrap_or(0);
             file.disk = on_disk;
             file.physical = len;
+            file.extent = file.base.min(len);
             // A checkpoint may have been at it when the process died.
             file.unflushed = true;
-            file.base_len = len.min(limit);
-            file.extent = file.base_len;
-            // The last of the pages that were written directly may end beyond the file's length.
-            file.base = file.base_len.max(direct_end.min(limit));
             file.high = file.lens.iter().map(|(_, len)| *len).fold(file.base, u64::max);
         }
         Ok(())

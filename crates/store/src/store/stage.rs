@@ -7,7 +7,7 @@ use statik_disk::{Error, File, Kind, Result};
 
 use super::file::{PAGE, Place, Staged, pages, runs};
 use super::payload::{self, Builder, MAX_LEN};
-use super::{Inner, Log, handle};
+use super::{Inner, Log, Named, handle};
 
 /// So many new pages behind each other go straight to the file.
 const DIRECT_PAGES: usize = 16;
@@ -204,7 +204,7 @@ impl Inner {
         let appended = writer.append(|bytes| {
             let mut builder = Builder::new(bytes, payload::Kind::Part, transaction);
             if !names.contains_key(&number) {
-                builder.name(number, &files[&number].path);
+                builder.name(number, &files[&number].path, files[&number].len());
             }
             if let Some(len) = staged.untold_cut {
                 builder.drop_pages(number, len);
@@ -214,7 +214,7 @@ impl Inner {
                 offsets.extend(run.iter().map(|(_, slot)| builder.page(staged.memory(*slot))));
             }
         })?;
-        names.entry(number).or_insert(0);
+        names.entry(number).or_insert(Named { sequence: appended.sequence, commit: 0 });
         for ((page, _), offset) in memory.iter().zip(offsets) {
             staged.places.insert(*page, Place::Log(appended.payload_offset + offset));
         }
@@ -288,33 +288,25 @@ impl Inner {
         Ok(())
     }
 
-    /// Sees to it that a recovery would cut what is about to be written to the file, and that nothing lies there.
+    /// Sees to it that a recovery would know how much of the file counts, and that nothing lies beyond.
     fn prepare_direct(&mut self, number: u32) -> Result<()> {
         self.cut_leftovers(number)?;
-        let writer = &self.logs[self.current].writer;
-        let (epoch, flushed) = (writer.epoch(), writer.flushed());
-        match self.file(number)?.noted {
-            Some((noted, sequence)) if noted == epoch && sequence <= flushed => return Ok(()),
-            Some((noted, _)) if noted == epoch => {}
-            _ => self.note_len(number)?,
-        }
-        self.flush_log()
+        self.note(number)?;
+        let Log { writer, names, .. } = &self.logs[self.current];
+        if names[&number].sequence > writer.flushed() { self.flush_log() } else { Ok(()) }
     }
 
-    /// Tells the log how long the file is, not durably yet.
-    pub(super) fn note_len(&mut self, number: u32) -> Result<()> {
+    /// Names a file in the current log, not durably yet.
+    pub(super) fn note(&mut self, number: u32) -> Result<()> {
         let Inner { files, logs, current, .. } = self;
-        let file = files.get_mut(&number).ok_or_else(|| super::unknown(number))?;
+        let file = files.get(&number).ok_or_else(|| super::unknown(number))?;
         let Log { writer, names, .. } = &mut logs[*current];
-        let appended = writer.append(|bytes| {
-            let mut builder = Builder::new(bytes, payload::Kind::Note, 0);
-            if !names.contains_key(&number) {
-                builder.name(number, &file.path);
-            }
-            builder.len(number, file.len());
-        })?;
-        names.entry(number).or_insert(0);
-        file.noted = Some((writer.epoch(), appended.sequence));
+        if !names.contains_key(&number) {
+            let appended = writer.append(|bytes| {
+                Builder::new(bytes, payload::Kind::Note, 0).name(number, &file.path, file.len());
+            })?;
+            names.insert(number, Named { sequence: appended.sequence, commit: 0 });
+        }
         Ok(())
     }
 }
