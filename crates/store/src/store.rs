@@ -271,18 +271,14 @@ impl Inner {
             }
         }
         let start = page * PAGE;
-        let in_file = if start < file.base { Source::File(start) } else { Source::Zeros };
-        let (mut from, mut source) = found.unwrap_or((0, in_file));
+        let base = if start < file.base { Source::File(start) } else { Source::Zeros };
+        let (mut from, mut source) = found.unwrap_or((0, base));
         let mut replaced = |commit: u64| until = Some(until.map_or(commit, |until| until.min(commit)));
         for direct in file.directs.iter().filter(|direct| (direct.page..direct.end()).contains(&page)) {
             if direct.commit > seq {
                 replaced(direct.commit);
-                if from == 0 {
-                    // What lies in the file is of that later commit.
-                    source = Source::Zeros;
-                }
             } else if direct.commit > from {
-                (from, source) = (direct.commit, in_file);
+                (from, source) = (direct.commit, Source::File(start));
             }
         }
         for cut in file.cuts.iter().filter(|cut| cut.page <= page) {
@@ -337,7 +333,7 @@ impl Inner {
             Source::Zeros => buf.fill(0),
             Source::Log(log, offset) => self.logs[log].writer.read_at(offset, buf)?,
             Source::File(offset) => {
-                let wanted = file.base.saturating_sub(offset).min(buf.len() as u64) as usize;
+                let wanted = file.content.saturating_sub(offset).min(buf.len() as u64) as usize;
                 let read = file.disk.as_ref().map_or(Ok(0), |disk| disk.read_at(offset, &mut buf[..wanted]))?;
                 if read < wanted {
                     let context = format!("reading {wanted} bytes at {offset}: the file ended after {read}");

@@ -72,7 +72,8 @@ fn content(opened: &Opened, index: usize, seq: u64, len: usize) -> Result<Vec<u8
     opened.store.read(opened.files[index], seq, 0, &mut bytes, &mut |_, version| {
         assert!(version.from <= seq && version.until.is_none_or(|until| until > seq), "{version:?} at {seq}");
     })?;
-    assert!(bytes[len..].iter().all(|byte| *byte == 0), "zeros beyond the end");
+    let beyond = bytes[len..].iter().position(|byte| *byte != 0);
+    assert_eq!(beyond, None, "{} at {seq}: zeros beyond the end, {len}", PATHS[index]);
     bytes.truncate(len);
     Ok(bytes)
 }

@@ -1,9 +1,9 @@
 //! One file as the store knows it: what of it lies on the disk, what the log changes in it, and what is staged.
 //!
 //! Invariants:
-//! - Of the file on the disk, the first `base` bytes are content, which events and pages in the log take precedence
-//!   over. Beyond it, up to `extent`, is what a checkpoint has written so far; beyond that, up to `physical`, are direct
-//!   writes of what is staged, or what is left of some.
+//! - Of the file on the disk, the first `base` bytes are content, and beyond those the pages in `directs`; both give way
+//!   to cuts and to pages in the log. What else lies below `extent` a checkpoint has written so far, or is zeros. Beyond
+//!   that, up to `physical`, are direct writes of what is staged, or what is left of some.
 //! - Direct writes begin at or beyond `high`, where no view has any content, and there are none while a cut is known
 //!   that the file on the disk has not seen.
 
@@ -28,6 +28,8 @@ pub(super) struct PagedFile {
     /// None: it does not exist, and the store may not change.
     pub disk: Option<Rc<dyn File>>,
     pub base: u64,
+    /// Where what lies in the file ends, `directs` included.
+    pub content: u64,
     pub extent: u64,
     pub physical: u64,
     /// It was written, cut or extended since its last flush.
@@ -75,6 +77,7 @@ impl PagedFile {
             users: 0,
             disk,
             base: len,
+            content: len,
             extent: len,
             physical: len,
             unflushed: false,
@@ -117,13 +120,13 @@ impl PagedFile {
         for (page, count) in directs {
             self.directs.push(Direct { commit, page, count });
             // The last page may go beyond the file's end, where a checkpoint cuts it.
-            self.base = self.base.max(len.min((page + count) * PAGE));
+            self.content = self.content.max(len.min((page + count) * PAGE));
             self.extent = self.extent.max((page + count) * PAGE);
         }
         if len != self.len() {
             self.lens.push((commit, len));
         }
-        self.high = self.high.max(len).max(self.base);
+        self.high = self.high.max(len);
     }
 
     /// Where what counts of the file on the disk ends, staged direct writes included.
@@ -149,8 +152,9 @@ impl PagedFile {
         self.directs.retain(|direct| direct.commit > target);
         self.high = self.lens.iter().map(|(_, len)| *len).fold(self.base_len, u64::max);
         let direct_end = self.directs.iter().map(|direct| direct.end() * PAGE).max();
-        self.base = self.base_len.max(direct_end.unwrap_or(0).min(self.high));
-        self.extent = self.extent.max(self.base);
+        self.base = self.base_len;
+        self.content = self.base.max(direct_end.unwrap_or(0).min(self.high));
+        self.extent = self.extent.max(self.content);
     }
 }
 

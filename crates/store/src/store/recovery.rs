@@ -395,7 +395,7 @@ impl Replay {
             let len = on_disk.as_ref().map_or(Ok(0), |file| file.len())?;
             file.disk = on_disk;
             file.physical = len;
-            file.extent = file.base.min(len);
+            file.extent = file.extent.min(len);
             // A checkpoint may have been at it when the process died.
             file.unflushed = true;
             file.high = file.lens.iter().map(|(_, len)| *len).fold(file.base, u64::max);
