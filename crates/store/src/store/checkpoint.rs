@@ -20,9 +20,8 @@ const SLICE_BYTES: usize = 1 << 20;
 pub(super) struct Job {
     target: u64,
     copies: Vec<Copy>,
-    /// The first file that is not copied, or, once all are, not flushed.
+    /// The first that is not done.
     at: usize,
-    copied: bool,
 }
 
 /// A file on its way.
@@ -38,6 +37,7 @@ struct Copy {
     pages: Vec<(u64, usize, u64)>,
     next: usize,
     step: Step,
+    flushed: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -121,7 +121,7 @@ impl Inner {
             let own = own.map(|(_, page, version)| (*page, version.commit, sealed, version.offset));
             Copy { commit: log.names[&number].commit, ..Copy::new(number, &self.files[&number], target, own) }
         };
-        Job { target, copies: numbers.into_iter().map(copy).collect(), at: 0, copied: false }
+        Job { target, copies: numbers.into_iter().map(copy).collect(), at: 0 }
     }
 
     pub fn checkpoint(&mut self, oldest: Option<u64>) -> Result<Checkpoint> {
@@ -141,34 +141,40 @@ impl Inner {
 
     /// Does a slice; whether that was the last.
     fn work(&mut self, job: &mut Job) -> Result<bool> {
-        if !job.copied {
-            let (mut calls, mut bytes) = (0, 0);
-            while let Some(copy) = job.copies.get_mut(job.at) {
-                if calls >= SLICE_CALLS || bytes >= SLICE_BYTES {
-                    return Ok(false);
-                }
-                if copy.step == Step::Done {
-                    job.at += 1;
-                    continue;
-                }
-                let written = self.copy_step(copy)?;
-                calls += usize::from(written.is_some());
-                bytes += written.unwrap_or(0);
-            }
-            (job.copied, job.at) = (true, 0);
-        }
-        #[cfg(feature = "planted")]
-        if self.has(crate::Planted::ResetBeforeDurable) {
-            job.at = job.copies.len();
-        }
+        let (mut calls, mut bytes) = (0, 0);
         while let Some(copy) = job.copies.get_mut(job.at) {
-            job.at += 1;
-            if self.files.get(&copy.number).is_some_and(|file| file.unflushed) {
-                self.flush_file(copy.number)?;
+            if calls >= SLICE_CALLS || bytes >= SLICE_BYTES {
                 return Ok(false);
             }
+            if copy.step == Step::Done {
+                job.at += 1;
+                continue;
+            }
+            let written = self.copy_step(copy)?;
+            calls += usize::from(written.is_some());
+            bytes += written.unwrap_or(0);
+        }
+        if self.flush_next(job)? {
+            return Ok(false);
         }
         self.recycle(job.target)?;
+        Ok(true)
+    }
+
+    /// Flushes one of the files that were copied to; whether there was one.
+    fn flush_next(&mut self, job: &mut Job) -> Result<bool> {
+        #[cfg(feature = "planted")]
+        if self.has(crate::Planted::ResetBeforeDurable) {
+            return Ok(false);
+        }
+        // Once is enough where direct writes go on. Where some were discarded since, only a flush cuts them off durably.
+        let needs_flush = |copy: &&mut Copy| {
+            let file = self.files.get(&copy.number).filter(|file| file.unflushed);
+            file.is_some_and(|file| !copy.flushed || !file.is_longer_than_at(copy.target))
+        };
+        let Some(copy) = job.copies.iter_mut().find(needs_flush) else { return Ok(false) };
+        copy.flushed = true;
+        self.flush_file(copy.number)?;
         Ok(true)
     }
 
@@ -324,6 +330,7 @@ impl Copy {
             pages: pages.map(|(page, _, log, offset)| (page, log, offset)).collect(),
             next: 0,
             step: Step::Cut,
+            flushed: false,
         }
     }
 }
