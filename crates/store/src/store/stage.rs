@@ -1,5 +1,6 @@
 //! What a file's writer changes before it commits: kept in memory, and what is too much for that, in the log or the file.
 
+use std::collections::hash_map::Entry;
 use std::rc::Rc;
 
 use statik_bridge::pages::PAGE_BYTES;
@@ -301,11 +302,11 @@ impl Inner {
         let Inner { files, logs, current, .. } = self;
         let file = files.get(&number).ok_or_else(|| super::unknown(number))?;
         let Log { writer, names, .. } = &mut logs[*current];
-        if !names.contains_key(&number) {
+        if let Entry::Vacant(name) = names.entry(number) {
             let appended = writer.append(|bytes| {
                 Builder::new(bytes, payload::Kind::Note, 0).name(number, &file.path, file.len());
             })?;
-            names.insert(number, Named { sequence: appended.sequence, commit: 0 });
+            name.insert(Named { sequence: appended.sequence, commit: 0 });
         }
         Ok(())
     }
