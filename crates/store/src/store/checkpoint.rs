@@ -61,15 +61,14 @@ impl Inner {
         Ok(Some(self.usage.newest))
     }
 
-    /// Whether the current log has something to copy, or a file to cut, or much that was staged and is not any more: what
-    /// is staged would only go to the other log.
+    /// Whether the current log has something to copy, or names files for nothing, or much that was staged and is not any
+    /// more. What is staged would only go to the other log.
     fn is_worth_sealing(&self) -> bool {
-        let Log { names, .. } = &self.logs[self.current];
-        let bytes = self.logs[self.current].bytes();
-        let left_over = |number: &u32| self.files.get(number).is_some_and(|file| file.physical > file.extent_staged());
+        let log = &self.logs[self.current];
+        let idle = |number: &u32| self.files.get(number).is_some_and(|file| file.staged.is_none());
         self.usage.newest > self.usage.checkpointed
-            || names.keys().any(left_over)
-            || self.outgrows(bytes, self.options.soft_bytes)
+            || log.names.keys().any(idle)
+            || self.outgrows(log.bytes(), self.options.soft_bytes)
     }
 
     /// Closes the current log, durably, and goes on in the other.
