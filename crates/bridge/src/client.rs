@@ -1,11 +1,11 @@
-//! The client's stubs: a [`Disk`], [`Locks`] and [`Pages`](crate::pages::Pages) whose calls go through a ring to a
+//! The client's stubs: a [`Disk`] and [`Pages`](crate::pages::Pages) whose calls go through a ring to a
 //! [`Server`](crate::Server), unless its board answers them.
 //!
 //! Invariants:
 //! - One request at a time is waited for; the sequence number of an answer is the request's.
 //! - After a fault (a deadline missed, a broken format, a dead server) nothing is asked any more: an answer that comes
 //!   late is never taken for another's.
-//! - Writes, unlocks and closes are posted. What becomes of them the next call that waits reports: see
+//! - Writes and closes are posted. What becomes of them the next call that waits reports: see
 //!   `docs/ring-format.md`.
 //!
 //! Files of pages are in `paged`.
@@ -21,7 +21,6 @@ use statik_disk::{Disk, Error, File, Kind, Open, Result, validate_path};
 
 use crate::Cells;
 use crate::board::Guest;
-use crate::locks::{Level, Lock, Locks};
 use crate::metrics::{Metrics, Op};
 use crate::ring::{Answer, Caller, Deadline, Fault, Request};
 use crate::wire::{self, MIN_CAPACITY};
@@ -46,8 +45,8 @@ impl Default for ClientOptions {
     }
 }
 
-/// A disk and its locks, in another thread. Clones share the ring; dropping the last of them, and of their files and
-/// locks, tells the server to let go of all that they held.
+/// A disk and a store of pages, in another thread. Clones share the ring; dropping the last of them, and of their files,
+/// tells the server to let go of all that they held.
 #[derive(Clone)]
 pub struct Client {
     line: Rc<Line>,
@@ -143,15 +142,7 @@ impl Disk for Client {
     }
 }
 
-impl Locks for Client {
-    fn open(&self, path: &str) -> Result<Box<dyn Lock>> {
-        let handle = self.line.handle();
-        self.line.ask_about(&Request { handle, ..Request::new(Op::LockOpen) }, path)?;
-        Ok(Box::new(RemoteLock { line: Rc::clone(&self.line), handle, path: path.to_owned() }))
-    }
-}
-
-/// What a client, its files and its locks share.
+/// What a client and its files share.
 struct Line {
     caller: RefCell<Caller>,
     capacity: usize,
@@ -171,7 +162,7 @@ struct Line {
 }
 
 impl Line {
-    /// A number for a file or lock that no other has.
+    /// A number for a file that no other has.
     fn handle(&self) -> u32 {
         let handle = self.next_handle.get();
         self.next_handle.set(handle.wrapping_add(1));
@@ -360,47 +351,5 @@ impl Drop for RemoteFile {
         let request = self.request(Op::Close);
         // A failure closes the line, of which the next call tells; the server lets go of the file then, too.
         let _ = self.line.run(&request, &self.path, || self.line.post(&request, &[]).map(|()| ((), 0)));
-    }
-}
-
-struct RemoteLock {
-    line: Rc<Line>,
-    handle: u32,
-    path: String,
-}
-
-impl RemoteLock {
-    fn request(&self, op: Op, level: Level) -> Request {
-        Request { handle: self.handle, count: level as u32, ..Request::new(op) }
-    }
-
-    fn post(&self, request: &Request) -> Result<()> {
-        self.line.run(request, &self.path, || self.line.post(request, &[]).map(|()| ((), 0)))
-    }
-}
-
-impl Lock for RemoteLock {
-    fn raise(&self, to: Level) -> Result<()> {
-        let request = self.request(Op::Lock, to);
-        self.line.run(&request, &self.path, || self.line.call(&request, &[]).map(|_| ((), 0)))
-    }
-
-    fn lower(&self, to: Level) -> Result<()> {
-        if to > Level::Shared {
-            return Err(Error::new(Kind::Invalid, format!("a lock cannot be lowered to {to:?}")).at(&self.path));
-        }
-        self.post(&self.request(Op::Unlock, to))
-    }
-
-    fn reserved(&self) -> Result<bool> {
-        let request = self.request(Op::Reserved, Level::None);
-        self.line.run(&request, &self.path, || Ok((self.line.call(&request, &[])?.value != 0, 0)))
-    }
-}
-
-impl Drop for RemoteLock {
-    fn drop(&mut self) {
-        // As for a file: a failure closes the line, and that releases the lock.
-        let _ = self.post(&self.request(Op::LockClose, Level::None));
     }
 }

@@ -1,6 +1,6 @@
 //! A synchronous call across threads: what makes a storage that lives in another worker look like a local one.
 //!
-//! A [`Client`] implements [`Disk`](statik_disk::Disk) and [`Locks`](locks::Locks) by requests that it writes into a
+//! A [`Client`] implements [`Disk`](statik_disk::Disk) and [`Pages`](pages::Pages) by requests that it writes into a
 //! ring of shared memory; a [`Server`] carries them out on a [`Host`] and answers. The memory is whatever implements
 //! [`Cells`]: a SharedArrayBuffer in a browser, atomics natively, a model checker's in the tests.
 //!
@@ -35,7 +35,6 @@ mod session;
 mod wire;
 
 pub mod board;
-pub mod locks;
 pub mod metrics;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod native;

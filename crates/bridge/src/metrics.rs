@@ -5,8 +5,7 @@ use std::rc::Rc;
 
 use statik_disk::{Disk, File, Open, Result};
 
-/// An operation of [`Disk`] or [`File`], of [`Lock`](crate::locks::Lock), or one that [`Pages`](crate::pages::Pages)
-/// needs.
+/// An operation of [`Disk`] or [`File`], or one that [`Pages`](crate::pages::Pages) needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[expect(missing_docs, reason = "each is the trait method of the same name, or described in docs/ring-format.md")]
 pub enum Op {
@@ -20,11 +19,6 @@ pub enum Op {
     Remove,
     Rename,
     List,
-    LockOpen,
-    Lock,
-    Unlock,
-    Reserved,
-    LockClose,
     Attach,
     Detach,
     ReadPages,
@@ -41,7 +35,7 @@ pub enum Op {
 
 impl Op {
     /// All operations, in the order of their wire numbers.
-    pub const ALL: [Op; 27] = [
+    pub const ALL: [Op; 22] = [
         Op::Open,
         Op::Read,
         Op::Write,
@@ -52,11 +46,6 @@ impl Op {
         Op::Remove,
         Op::Rename,
         Op::List,
-        Op::LockOpen,
-        Op::Lock,
-        Op::Unlock,
-        Op::Reserved,
-        Op::LockClose,
         Op::Attach,
         Op::Detach,
         Op::ReadPages,
@@ -84,11 +73,6 @@ impl Op {
             Op::Remove => "remove",
             Op::Rename => "rename",
             Op::List => "list",
-            Op::LockOpen => "lockOpen",
-            Op::Lock => "lock",
-            Op::Unlock => "unlock",
-            Op::Reserved => "reserved",
-            Op::LockClose => "lockClose",
             Op::Attach => "attach",
             Op::Detach => "detach",
             Op::ReadPages => "readPages",

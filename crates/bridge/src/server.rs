@@ -22,7 +22,6 @@ use statik_disk::{Disk, Error, File, Kind, Open, Result};
 
 use crate::Cells;
 use crate::board::CLIENTS;
-use crate::locks::Table;
 use crate::metrics::Metrics;
 use crate::pages::mem::MemPages;
 use crate::pages::{PageStore, Usage};
@@ -135,7 +134,6 @@ pub struct Server<H> {
 /// What all sessions stand on.
 pub(crate) struct Service<H> {
     pub(crate) host: Rc<H>,
-    pub(crate) locks: Table,
     pub(crate) paging: RefCell<Paging>,
     pub(crate) opened: Openings,
     pub(crate) read_ahead: Cell<usize>,
@@ -155,7 +153,6 @@ impl<H: Host + 'static> Server<H> {
         Ok(Server {
             service: Service {
                 host: Rc::new(host),
-                locks: Table::new(),
                 paging: RefCell::new(paging),
                 opened: Openings::default(),
                 read_ahead: Cell::new(READ_AHEAD),

@@ -1,4 +1,4 @@
-//! One client as the server sees it: its ring, its open files and locks, and what it has not been told yet.
+//! One client as the server sees it: its ring, its open files, and what it has not been told yet.
 //!
 //! Raw files are here; files of pages in `paged`.
 
@@ -13,7 +13,6 @@ use std::task::{Context, Poll, Waker};
 
 use statik_disk::{Error, File, Kind, Result, validate_path};
 
-use crate::locks::{Lock, Locks};
 use crate::metrics::Op;
 use crate::paging::{Ask, Outcome, Reply};
 use crate::ring::{Answerer, Broken, End, Request};
@@ -22,7 +21,7 @@ use crate::wire;
 use opened::Opened;
 use paged::PagedFile;
 
-/// How many files and locks one client may hold.
+/// How many files one client may hold.
 const MAX_HANDLES: usize = 4096;
 
 pub(crate) struct Session {
@@ -31,7 +30,6 @@ pub(crate) struct Session {
     leaving: bool,
     ended: bool,
     files: HashMap<u32, OpenFile>,
-    locks: HashMap<u32, Box<dyn Lock>>,
     paged: HashMap<u32, PagedFile>,
     failure: Option<Failure>,
     waiting: Option<Waiting>,
@@ -97,7 +95,6 @@ impl Session {
             leaving: false,
             ended: false,
             files: HashMap::new(),
-            locks: HashMap::new(),
             paged: HashMap::new(),
             failure: None,
             waiting: None,
@@ -194,7 +191,6 @@ impl Session {
         if !self.ended {
             self.ended = true;
             self.files.clear();
-            self.locks.clear();
             self.detach_all(service);
         }
     }
@@ -218,7 +214,6 @@ impl Session {
         } else {
             match request.op {
                 Op::Read | Op::Flush | Op::SetLen | Op::Len => Some(self.on_file(&request)?),
-                Op::LockOpen | Op::Lock | Op::Reserved => Some(self.on_lock(service, &request, payload)?),
                 Op::List if request.offset > 0 => Some(Ok(self.list(request.offset))),
                 _ => {
                     let future = Some(self.begin(service, &request, payload)?);
@@ -262,12 +257,6 @@ impl Session {
             Op::Release => self.give_up(service, request)?,
             Op::Detach => self.detach(service, request)?,
             Op::Close => drop(self.files.remove(&request.handle).ok_or_else(|| no_such(request))?),
-            Op::LockClose => drop(self.locks.remove(&request.handle).ok_or_else(|| no_such(request))?),
-            Op::Unlock => {
-                let level = wire::decode_level(request.count).ok_or("no such level")?;
-                let lock = self.locks.get(&request.handle).ok_or_else(|| no_such(request))?;
-                lock.lower(level).map_err(|error| error.to_string())?;
-            }
             _ => return Ok(None),
         }
         Ok(Some(Ok(0)))
@@ -353,28 +342,6 @@ impl Session {
         })
     }
 
-    fn on_lock<H>(&mut self, service: &Service<H>, request: &Request, payload: &[u8]) -> Result<Reply, Broken> {
-        if request.op == Op::LockOpen {
-            let path = text(payload)?;
-            if let Some(error) = self.no_room(request.handle)? {
-                return Ok(Err(error));
-            }
-            let lock = service.locks.open(path);
-            return Ok(lock.map(|lock| {
-                self.locks.insert(request.handle, lock);
-                (0, Vec::new())
-            }));
-        }
-        let lock = self.locks.get(&request.handle).ok_or_else(|| no_such(request))?;
-        Ok(match request.op {
-            Op::Reserved => lock.reserved().map(|reserved| (u64::from(reserved), Vec::new())),
-            _ => {
-                let level = wire::decode_level(request.count).ok_or("no such level")?;
-                lock.raise(level).map(|()| (0, Vec::new()))
-            }
-        })
-    }
-
     /// Begins an asynchronous request.
     fn begin<H: Host + 'static>(
         &self,
@@ -447,13 +414,13 @@ impl Session {
         (left as u64, payload)
     }
 
-    /// Why a new file or lock cannot be had, if the client has too many.
+    /// Why a new file cannot be had, if the client has too many.
     fn no_room(&self, handle: u32) -> Result<Option<Error>, Broken> {
-        if self.files.contains_key(&handle) || self.locks.contains_key(&handle) || self.paged.contains_key(&handle) {
+        if self.files.contains_key(&handle) || self.paged.contains_key(&handle) {
             return Err(format!("the number {handle} is taken"));
         }
-        let full = self.files.len() + self.locks.len() + self.paged.len() >= MAX_HANDLES;
-        Ok(full.then(|| Error::new(Kind::Busy, format!("opening: {MAX_HANDLES} files and locks are open already"))))
+        let full = self.files.len() + self.paged.len() >= MAX_HANDLES;
+        Ok(full.then(|| Error::new(Kind::Busy, format!("opening: {MAX_HANDLES} files are open already"))))
     }
 }
 

@@ -4,7 +4,6 @@
 
 use statik_disk::{Error, Kind, Open};
 
-use crate::locks::Level;
 use crate::metrics::Op;
 use crate::pages::{Durability, Usage};
 
@@ -30,7 +29,7 @@ pub(crate) const LEAVE: u32 = 4;
 pub struct Request {
     /// What to do.
     pub op: Op,
-    /// The file or lock, by the number that the client gave it.
+    /// The file, by the number that the client gave it.
     pub handle: u32,
     /// A position or a length in bytes.
     pub offset: u64,
@@ -71,10 +70,6 @@ pub(crate) fn encode_open(open: Open) -> u32 {
 
 pub(crate) fn decode_open(number: u32) -> Option<Open> {
     [Open::Existing, Open::Create, Open::CreateNew].get(number as usize).copied()
-}
-
-pub(crate) fn decode_level(number: u32) -> Option<Level> {
-    Level::ALL.get(number as usize).copied()
 }
 
 pub(crate) fn encode_durability(durability: Durability) -> u32 {

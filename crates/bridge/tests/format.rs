@@ -7,7 +7,7 @@ use statik_bridge::metrics::Op;
 use statik_bridge::native::{SharedCells, clock};
 use statik_bridge::pages::{PAGE_BYTES, Version, View};
 use statik_bridge::ring::{Caller, Deadline, Request};
-use statik_bridge::{Cells, DiskHost, Server};
+use statik_bridge::{Cells, DiskHost, Host, Server};
 use statik_disk::{Disk, MemDisk, Open};
 use std::time::Duration;
 
@@ -35,7 +35,14 @@ fn the_client_writes_the_sample() {
     let open = Request { handle: 7, count: 1, ..Request::new(Op::Open) };
     let write = Request { handle: 7, offset: 3, ..Request::new(Op::Write) };
     let len = Request { handle: 7, ..Request::new(Op::Len) };
-    for (request, payload) in [(open, &b"notes/today"[..]), (write, b"milk"), (len, b"")] {
+    let attach = Request { handle: 8, count: 1, ..Request::new(Op::Attach) };
+    let lock = Request { handle: 8, count: 1000, ..Request::new(Op::WaitLock) };
+    let stage = Request { handle: 8, offset: 4094, ..Request::new(Op::Stage) };
+    let commit = Request { count: 2, ..Request::new(Op::Commit) };
+    let parts = [8, 0, 0, 0, 1, 0, 0, 0];
+    let file = [(open, &b"notes/today"[..]), (write, b"milk"), (len, b"")];
+    let pages = [(attach, &b"app.db"[..]), (lock, b""), (stage, b"page"), (commit, &parts)];
+    for (request, payload) in file.into_iter().chain(pages) {
         caller.post(&request, payload, &Deadline::after(Duration::from_secs(1), clock)).unwrap();
     }
     let mut bytes = vec![0; unhex(SAMPLE).len()];
@@ -51,7 +58,13 @@ fn the_server_reads_the_sample() {
     server.add_client(1, ring.clone()).unwrap();
     while server.work() {}
     let answer: Vec<_> = (9..14).map(|word| ring.load(word)).collect();
-    assert_eq!(answer, [3, 0, 7, 0, 0], "the third request's answer: seven bytes");
+    assert_eq!(answer, [7, 0, 1, 0, 8], "the seventh request's answer: the first commit, and one length");
+    let mut length = [0; 8];
+    ring.read(64 + 16 * 1024, &mut length);
+    assert_eq!(u64::from_le_bytes(length), 4098);
+    let mut page = [0; PAGE_BYTES];
+    server.host().pages().read(0, 1, 1, &mut page, &mut |_, _| {}).unwrap();
+    assert_eq!(&page[..3], b"ge\0");
     let mut bytes = [0; 7];
     server.host().0.open("notes/today", Open::Existing).unwrap().read_at(0, &mut bytes).unwrap();
     assert_eq!(&bytes, b"\0\0\0milk");

@@ -6,7 +6,6 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use statik_bridge::board;
-use statik_bridge::locks::{Level, Locks};
 use statik_bridge::metrics::Op;
 use statik_bridge::native::{SharedCells, Thread, clock};
 use statik_bridge::pages::{Durability, Pages};
@@ -260,7 +259,7 @@ fn a_client_survives_any_answer() {
         let error = match random.below(4) {
             0 => client.list().map(|_| ()).err(),
             1 => client.remove("a").err(),
-            2 => Locks::open(&client, "a").and_then(|lock| lock.raise(Level::Shared)).err(),
+            2 => Pages::open(&client, "a", Open::Create).and_then(|file| file.begin()).err(),
             _ => Disk::open(&client, "a", Open::Create).and_then(|file| file.read_at(0, &mut [0; 100])).err(),
         };
         assert!(start.elapsed() < Duration::from_secs(10), "seed {seed}: a call hangs");

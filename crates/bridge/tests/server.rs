@@ -9,10 +9,10 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use statik_bridge::board;
-use statik_bridge::locks::{Level, Locks};
 use statik_bridge::metrics::Op;
 use statik_bridge::native::{SharedCells, Thread, clock};
-use statik_bridge::pages::{PageStore, mem::MemPages};
+use statik_bridge::pages::mem::MemPages;
+use statik_bridge::pages::{Durability, PageStore, Paged, Pages};
 use statik_bridge::ring::{BELL, word};
 use statik_bridge::{AsyncDisk, Cells, Client, ClientOptions, DiskHost, Host, Server};
 use statik_disk::{Disk, Faults, File, Kind, MemDisk, Open, Result, SimDisk};
@@ -37,6 +37,10 @@ fn file(client: &Client, path: &str) -> Box<dyn File> {
     Disk::open(client, path, Open::Create).expect("a file opens")
 }
 
+fn pages(client: &Client, path: &str) -> Box<dyn Paged> {
+    Pages::open(client, path, Open::Create).expect("a file of pages opens")
+}
+
 fn kind<T>(result: Result<T>) -> Option<Kind> {
     result.err().map(|error| error.kind())
 }
@@ -59,13 +63,15 @@ fn a_missed_deadline_says_what_was_asked_and_ends_the_connection() {
 struct Paused {
     server: Server<DiskHost<MemDisk>>,
     bell: SharedCells,
+    board: SharedCells,
     clients: Cell<u32>,
 }
 
 impl Paused {
     fn new() -> Self {
-        let server = Server::new(DiskHost::in_memory(MemDisk::new()), SharedCells::new(BOARD_BYTES), clock).unwrap();
-        Paused { server, bell: SharedCells::new(64), clients: Cell::new(0) }
+        let (bell, board) = (SharedCells::new(64), SharedCells::new(BOARD_BYTES));
+        let server = Server::new(DiskHost::in_memory(MemDisk::new()), board.clone(), clock).unwrap();
+        Paused { server, bell, board, clients: Cell::new(0) }
     }
 
     /// Runs `client` in another thread with a new client. The server works until `client` says `pause`, and goes on,
@@ -78,8 +84,11 @@ impl Paused {
         let switch = Switch { bell: self.bell.clone(), switch, pauses: Arc::new(Barrier::new(2)) };
         let pauses = Arc::clone(&switch.pauses);
         thread::scope(|scope| {
-            let client =
-                scope.spawn(move || client(connect(ring, switch.bell.clone(), options).expect("a client"), switch));
+            let (board, id) = (self.board.clone(), self.clients.get());
+            let client = scope.spawn(move || {
+                let connected = Client::new(ring, switch.bell.clone(), board, id, options, clock);
+                client(connected.expect("a client"), switch)
+            });
             loop {
                 let seen = self.bell.load(BELL);
                 match switched.try_recv() {
@@ -150,15 +159,21 @@ fn a_client_that_gave_up_releases_what_it_held() {
     let paused = Paused::new();
     let options = ClientOptions { deadline: Duration::from_secs(3), spin: 0 };
     let error = paused.run(options, |client, switch| {
-        let lock = Locks::open(&client, "a").unwrap();
-        lock.raise(Level::Shared).unwrap();
-        lock.raise(Level::Exclusive).unwrap();
+        let (file, pages) = (file(&client, "file"), pages(&client, "pages"));
+        pages.begin().unwrap();
+        pages.lock().unwrap();
         switch.pause();
-        kind(client.list())
+        let error = kind(client.list());
+        drop((file, pages));
+        error
     });
     assert_eq!(error, Some(Kind::Timeout));
-    let raised = paused.run(LONG, |client, _switch| kind(Locks::open(&client, "a").unwrap().raise(Level::Shared)));
-    assert_eq!(raised, None);
+    paused.run(LONG, |client, _switch| {
+        client.remove("file").unwrap();
+        let pages = pages(&client, "pages");
+        pages.begin().unwrap();
+        pages.lock().unwrap();
+    });
 }
 
 #[test]
@@ -214,43 +229,32 @@ fn a_stopped_server_answers_what_is_queued_and_nothing_later() {
 }
 
 #[test]
-fn a_removed_client_loses_its_locks_and_files_and_is_told() {
+fn a_removed_client_loses_its_files_and_is_told() {
     let server = memory();
     let (ring, bell) = (SharedCells::new(RING_BYTES), server.doorbell().clone());
     let id = server.add_client(ring.clone());
     let dying = connect(ring, bell, LONG).unwrap();
     let held = file(&dying, "a");
-    let lock = Locks::open(&dying, "a").unwrap();
-    [Level::Shared, Level::Reserved, Level::Exclusive].iter().for_each(|level| lock.raise(*level).unwrap());
     held.write_at(0, b"posted").unwrap();
-
     let other = server.client(LONG).unwrap();
-    let waiting = Locks::open(&other, "a").unwrap();
-    assert_eq!(kind(waiting.raise(Level::Shared)), Some(Kind::Busy));
     assert_eq!(kind(other.remove("a")), Some(Kind::Busy));
-
     server.call(move |server| server.remove_client(id));
-    waiting.raise(Level::Shared).unwrap();
     assert_eq!(file(&other, "a").len(), Ok(6), "what the client had posted was carried out");
     other.remove("a").unwrap();
     assert_eq!(kind(held.flush()), Some(Kind::Closed));
-    assert_eq!(kind(lock.lower(Level::None)), Some(Kind::Closed));
 }
 
 #[test]
 fn a_dropped_client_releases_what_it_held() {
     let server = memory();
     let client = server.client(LONG).unwrap();
-    let lock = Locks::open(&client, "a").unwrap();
-    lock.raise(Level::Shared).unwrap();
-    lock.raise(Level::Exclusive).unwrap();
-    drop((client, lock));
+    let held = file(&client, "a");
+    drop((client, held));
     let other = server.client(LONG).unwrap();
-    let waiting = Locks::open(&other, "a").unwrap();
     // Nothing orders the one client's posts and the other's, so the end of the first may come a little later.
     let start = Instant::now();
-    while kind(waiting.raise(Level::Shared)) == Some(Kind::Busy) {
-        assert!(start.elapsed() < LONG.deadline, "the lock stays held");
+    while kind(other.remove("a")) == Some(Kind::Busy) {
+        assert!(start.elapsed() < LONG.deadline, "the file stays open");
         thread::yield_now();
     }
 }
@@ -323,19 +327,18 @@ fn nothing_is_written_behind_a_failure_until_it_was_told() {
 }
 
 #[test]
-fn locks_are_released_behind_a_failure() {
+fn a_commit_is_not_concerned_by_the_failure_of_a_file() {
     let server = simulated();
-    let (one, two) = (server.client(LONG).unwrap(), server.client(LONG).unwrap());
-    let (mine, theirs) = (Locks::open(&one, "db").unwrap(), Locks::open(&two, "db").unwrap());
-    let db = file(&one, "db");
-    mine.raise(Level::Shared).unwrap();
-    mine.raise(Level::Exclusive).unwrap();
+    let client = server.client(LONG).unwrap();
+    let (file, pages) = (file(&client, "file"), pages(&client, "pages"));
     limit(&server, Some(0));
-    db.write_at(0, b"new").unwrap();
-    mine.lower(Level::None).unwrap();
-    assert_eq!(kind(mine.raise(Level::Shared)), Some(Kind::Quota), "the next call that waits, whatever it is");
-    theirs.raise(Level::Shared).unwrap();
-    theirs.raise(Level::Exclusive).expect("the lock was lowered, and not raised by the call that failed");
+    file.write_at(0, b"lost").unwrap();
+    pages.begin().unwrap();
+    pages.lock().unwrap();
+    pages.write_at(0, b"kept").unwrap();
+    assert_eq!(client.commit(&[pages.id()], Durability::Full), Ok(1));
+    pages.end().unwrap();
+    assert_eq!(kind(client.list()), Some(Kind::Quota), "the next call about files, whatever it is");
 }
 
 #[test]
@@ -368,42 +371,6 @@ fn both_ends_count() {
 }
 
 #[test]
-fn many_clients_counting_under_locks_lose_nothing() {
-    const CLIENTS: u64 = 4;
-    const TIMES: u64 = 150;
-    let server = memory();
-    thread::scope(|scope| {
-        for _ in 0..CLIENTS {
-            let ring = SharedCells::new(RING_BYTES);
-            server.add_client(ring.clone());
-            let bell = server.doorbell().clone();
-            scope.spawn(move || {
-                let client = connect(ring, bell, LONG).unwrap();
-                let (file, lock) = (file(&client, "counter"), Locks::open(&client, "counter").unwrap());
-                for _ in 0..TIMES {
-                    let exclusive = || {
-                        let levels = [Level::Shared, Level::Reserved, Level::Exclusive];
-                        levels.into_iter().all(|level| lock.raise(level).is_ok())
-                    };
-                    while !exclusive() {
-                        lock.lower(Level::None).unwrap();
-                        thread::yield_now();
-                    }
-                    let mut count = [0; 8];
-                    file.read_at(0, &mut count).unwrap();
-                    file.write_at(0, &(u64::from_le_bytes(count) + 1).to_le_bytes()).unwrap();
-                    lock.lower(Level::None).unwrap();
-                }
-            });
-        }
-    });
-    let mut count = [0; 8];
-    let client = server.client(LONG).unwrap();
-    file(&client, "counter").read_at(0, &mut count).unwrap();
-    assert_eq!(u64::from_le_bytes(count), CLIENTS * TIMES);
-}
-
-#[test]
 fn a_list_longer_than_an_answer_comes_in_parts() {
     let server = memory();
     let ring = SharedCells::new(33 * 1024);
@@ -424,11 +391,11 @@ fn a_list_longer_than_an_answer_comes_in_parts() {
 fn who_opens_too_much_is_busy() {
     let server = memory();
     let client = server.client(LONG).unwrap();
-    let mut open: Vec<_> = (0..4096).map(|_| Locks::open(&client, "a").unwrap()).collect();
-    assert_eq!(kind(Locks::open(&client, "a")), Some(Kind::Busy));
-    assert_eq!(kind(Disk::open(&client, "a", Open::Create)), Some(Kind::Busy));
+    let mut open: Vec<_> = (0..4096).map(|_| pages(&client, "a")).collect();
+    assert_eq!(kind(Pages::open(&client, "a", Open::Create)), Some(Kind::Busy));
+    assert_eq!(kind(Disk::open(&client, "b", Open::Create)), Some(Kind::Busy));
     open.pop();
-    file(&client, "a");
+    file(&client, "b");
 }
 
 #[test]
