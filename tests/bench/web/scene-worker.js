@@ -71,34 +71,38 @@ const calls = {
       await insist(() => db.exec('BEGIN IMMEDIATE'));
       await db.exec(`UPDATE account SET balance = balance - 1 WHERE id = ${from}`);
       await db.exec(`UPDATE account SET balance = balance + 1 WHERE id = ${to}`);
+      await db.exec(`UPDATE news SET number = ${commits + 1}`);
       await insist(() => db.exec('COMMIT'));
       await sleep(Math.max(0, startedAt + (commits + 1) * everyMs - performance.now()));
     }
     return { commits, ms: performance.now() - startedAt };
   },
 
-  /** Waits until this connection sees all accounts: to some, commits of others are news that take a while. */
-  async awaitAccounts(accounts) {
+  /** Waits until this connection sees what another has committed: to some engines that is news, which takes a while. */
+  async awaitNews(number) {
     const startedAt = performance.now();
     for (;;) {
-      const [[count]] = await calls.all('SELECT count(*) FROM account');
-      if (Number(count) === accounts) return;
-      if (performance.now() - startedAt > NEWS_LIMIT_MS) throw new Error(`wrong result: after ${NEWS_LIMIT_MS} ms a reader sees ${count} of ${accounts} accounts`);
+      const [[isThere]] = await calls.all("SELECT count(*) FROM sqlite_schema WHERE name = 'news'");
+      const [[seen]] = Number(isThere) === 1 ? await calls.all('SELECT number FROM news') : [[undefined]];
+      if (Number(seen) === number) return;
+      if (performance.now() - startedAt > NEWS_LIMIT_MS) throw new Error(`wrong result: after ${NEWS_LIMIT_MS} ms a reader sees transaction ${seen} of ${number}`);
       await nextTask();
     }
   },
 
-  /** Counts accounts and money, over and over, for so long. */
+  /** Counts accounts and money, over and over, for so long; `views` is how many different states it saw. */
   async scan(accounts, money, forMs) {
     const startedAt = performance.now();
+    const views = new Set();
     let scans = 0;
     for (; performance.now() - startedAt < forMs; scans += 1) {
-      const [row] = await calls.all('SELECT count(*), sum(balance) FROM account');
-      const [count, total] = row.map(Number);
+      const [row] = await calls.all('SELECT count(*), sum(balance), (SELECT number FROM news) FROM account');
+      const [count, total, number] = row.map(Number);
       if (count !== accounts || total !== money) throw new Error(`wrong result: a reader saw ${total} of ${money} in ${count} of ${accounts} accounts`);
+      views.add(number);
       await nextTask();
     }
-    return { scans, ms: performance.now() - startedAt };
+    return { scans, views: views.size, ms: performance.now() - startedAt };
   },
 };
 

@@ -102,15 +102,24 @@ function contended(engine) {
 
 function readers(engine) {
   return withConnections(engine, 1 + READERS, async ([writer, ...reading]) => {
-    await writer.call('exec', [`CREATE TABLE account(id INTEGER PRIMARY KEY, balance INTEGER NOT NULL, note TEXT NOT NULL);
+    await writer.call('exec', [`BEGIN IMMEDIATE;
+      CREATE TABLE account(id INTEGER PRIMARY KEY, balance INTEGER NOT NULL, note TEXT NOT NULL);
       INSERT INTO account WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n LIMIT ${ACCOUNTS})
-        SELECT i, ${BALANCE}, hex(zeroblob(200)) FROM n`]);
-    for (const reader of reading) await reader.call('awaitAccounts', [ACCOUNTS]);
+        SELECT i, ${BALANCE}, hex(zeroblob(200)) FROM n;
+      CREATE TABLE news(number INTEGER NOT NULL);
+      INSERT INTO news VALUES (0);
+      COMMIT`]);
+    for (const reader of reading) await reader.call('awaitNews', [0]);
     const [written, { answers }] = await Promise.all([
       writer.call('transfer', [ACCOUNTS, COMMIT_EVERY_MS, READ_MS]),
       timed(reading, 'scan', [ACCOUNTS, ACCOUNTS * BALANCE, READ_MS]),
     ]);
-    return { rowsPerSecond: sum(answers.map(({ scans, ms }) => (scans * ACCOUNTS * 1000) / ms)), commitsPerSecond: (written.commits * 1000) / written.ms };
+    for (const reader of reading) await reader.call('awaitNews', [written.commits]);
+    return {
+      rowsPerSecond: sum(answers.map(({ scans, ms }) => (scans * ACCOUNTS * 1000) / ms)),
+      commitsPerSecond: (written.commits * 1000) / written.ms,
+      views: sum(answers.map(({ views }) => views)),
+    };
   });
 }
 
