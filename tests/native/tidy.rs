@@ -58,6 +58,27 @@ fn checkout() -> Vec<Source> {
     sources
 }
 
+/// The contract of durability, a table in which each promise names the test that holds it.
+const CONTRACT: &str = "crates/store/docs/durability.md";
+
+/// The rows of the contract's promises whose last column is not the name of one of `tests`.
+fn promises_without_a_test(contract: &str, tests: &[String]) -> Vec<String> {
+    let is_numbered = |row: &&str| row.trim_start_matches("| ").starts_with(|first: char| first.is_ascii_digit());
+    let test = |row: &str| row.rsplit('`').nth(1).map(str::to_owned);
+    let held = |row: &&str| test(row).is_some_and(|test| tests.contains(&test));
+    contract.lines().filter(is_numbered).filter(|row| !held(row)).map(str::to_owned).collect()
+}
+
+/// The names of all functions in Rust that are tests.
+fn tests_in(sources: &[Source]) -> Vec<String> {
+    let names = |source: &Source| {
+        let lines: Vec<String> = source.code.lines().map(str::to_owned).collect();
+        let is_test = move |line: usize| lines[..line - 1].last().is_some_and(|above| above.trim() == "#[test]");
+        source.functions().into_iter().filter(|(_, at)| is_test(at.start)).map(|(name, _)| name).collect::<Vec<_>>()
+    };
+    sources.iter().filter(|source| source.is_rust()).flat_map(names).collect()
+}
+
 /// Panics with every place of the checkout where the rule is broken.
 fn hold(rule: Rule) {
     let report: Vec<String> = checkout()
@@ -332,6 +353,13 @@ mod holds {
     use super::*;
 
     #[test]
+    fn every_promise_names_its_test() {
+        let sources = checkout();
+        let contract = sources.iter().find(|source| source.path == CONTRACT).expect("there is a contract");
+        assert_eq!(promises_without_a_test(&contract.text, &tests_in(&sources)), Vec::<String>::new());
+    }
+
+    #[test]
     fn crates_name_only_what_stands_to_their_right() {
         hold(dependency_order);
     }
@@ -551,6 +579,16 @@ mod catches {
         assert_eq!(lines(names_say_what, "crates/disk/src/utils.rs", ""), [1]);
         assert_eq!(lines(names_say_what, "crates/common/src/lib.rs", ""), [1]);
         assert_eq!(lines(names_say_what, "crates/disk/src/utility_bill.rs", ""), []);
+    }
+
+    #[test]
+    fn promises_that_nothing_holds() {
+        let source = Source::new("a.rs", "#[test]\nfn it_is_kept() {\n}\nfn helper() {\n}\n");
+        let tests = tests_in(&[source]);
+        assert_eq!(tests, ["it_is_kept"]);
+        let rows =
+            ["| 1 | Kept | `it_is_kept` |", "| 2 | `x` not | `helper` |", "| 3 | Nothing |", "| a | no promise |"];
+        assert_eq!(promises_without_a_test(&rows.join("\n"), &tests), rows[1..3]);
     }
 
     #[test]
