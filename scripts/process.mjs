@@ -1,11 +1,12 @@
 /**
- * Running other programs: one call that answers a question, one that does work.
+ * Running other programs: one call that answers a question, one that does work; and being run, with options.
  *
  * Invariants: no shell is involved, so arguments need no quoting; a program that fails is an error that says which
  * one, unless the caller asked a question. What it does not do: decide what to run.
  */
 
 import { spawn, spawnSync } from 'node:child_process';
+import { parseArgs } from 'node:util';
 
 /** Something a person has to act on: printed as it is, without a stack. */
 export class Failure extends Error {}
@@ -86,6 +87,26 @@ export async function command(main) {
     console.error(error instanceof Failure ? `\n${error.message}` : error);
     process.exitCode = 1;
   }
+}
+
+/**
+ * The options of the command line; one that is unknown is a `Failure`.
+ * @template {import('node:util').ParseArgsConfig['options']} T
+ * @param {T} options
+ */
+export function commandLine(options) {
+  try {
+    return parseArgs({ options }).values;
+  } catch (error) {
+    throw new Failure(/** @type {Error} */ (error).message);
+  }
+}
+
+/** The value of an option that takes a whole number from 1. @param {string} option @param {string | undefined} text */
+export function wholeNumber(option, text) {
+  if (text === undefined) return undefined;
+  if (!/^[1-9]\d*$/.test(text)) throw new Failure(`--${option} takes a whole number from 1, got ${text}`);
+  return Number(text);
 }
 
 /** A command that is interrupted takes along what it runs. @param {number} group */

@@ -17,8 +17,7 @@ import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { cpus } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { parseArgs } from 'node:util';
-import { command, Failure } from '../../scripts/process.mjs';
+import { command, commandLine, Failure, wholeNumber } from '../../scripts/process.mjs';
 import { Browser } from '../e2e/browsers.mjs';
 import { Server } from '../e2e/server.mjs';
 import { brief, render, summarize } from './report.mjs';
@@ -48,14 +47,6 @@ const OPTIONS = {
   'page-size': { type: 'string' },
 };
 
-function commandLine() {
-  try {
-    return parseArgs({ options: OPTIONS }).values;
-  } catch (error) {
-    throw new Failure(error.message);
-  }
-}
-
 /** The names after `--<option>`, or all there are. */
 function chooseFrom(known, option, text) {
   const names = list(text) ?? known;
@@ -70,22 +61,16 @@ function chooseKind(known, option, text, other) {
 }
 
 function options() {
-  const values = commandLine();
+  const values = commandLine(OPTIONS);
   if (values.readme && (values.browser ?? values.only ?? values.workload ?? values.scene) !== undefined) throw new Failure('--readme takes the whole benchmark');
-  const wholeNumber = (name) => {
-    const text = values[name];
-    if (text === undefined) return undefined;
-    if (!/^[1-9]\d*$/.test(text)) throw new Failure(`--${name} takes a whole number from 1, got ${text}`);
-    return Number(text);
-  };
   return {
     browsers: chooseFrom(BROWSERS, 'browser', values.browser),
     names: chooseFrom(Object.keys(engines), 'only', values.only),
-    rounds: wholeNumber('rounds'),
+    rounds: wholeNumber('rounds', values.rounds),
     workloads: select(chooseKind(workloads.map(({ name }) => name), 'workload', values.workload, values.scene)),
     scenes: chooseKind(Object.keys(scenes), 'scene', values.scene, values.workload),
     readme: values.readme,
-    overrides: { cacheKib: wholeNumber('cache-kib'), pageSize: wholeNumber('page-size') },
+    overrides: { cacheKib: wholeNumber('cache-kib', values['cache-kib']), pageSize: wholeNumber('page-size', values['page-size']) },
   };
 }
 

@@ -13,8 +13,7 @@
 import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
 import { join } from 'node:path';
-import { parseArgs } from 'node:util';
-import { command, Failure } from '../../scripts/process.mjs';
+import { command, commandLine, Failure, wholeNumber } from '../../scripts/process.mjs';
 import { Browser, temporaryFolder } from '../e2e/browsers.mjs';
 import { mulberry32 } from '../e2e/random.mjs';
 import { Server } from '../e2e/server.mjs';
@@ -42,26 +41,18 @@ const OPTIONS = {
 };
 
 function options() {
-  let values;
-  try {
-    values = parseArgs({ options: OPTIONS }).values;
-  } catch (error) {
-    throw new Failure(error.message);
-  }
+  const values = commandLine(OPTIONS);
   const oneOf = (name, all) => {
     if (values[name] !== undefined && !all.includes(values[name])) throw new Failure(`--${name} takes ${all.join(' or ')}, got ${values[name]}`);
     return values[name] === undefined ? all : [values[name]];
   };
-  for (const name of ['rounds', 'seed']) {
-    if (values[name] !== undefined && !/^[1-9]\d*$/.test(values[name])) throw new Failure(`--${name} takes a whole number from 1, got ${values[name]}`);
-  }
   const browsers = oneOf('browser', BROWSERS);
   if (values.profile !== undefined && browsers.length > 1) throw new Failure('--profile takes --browser: a profile is one browser\'s');
   return {
     browsers,
     modes: oneOf('mode', MODES),
-    rounds: Number(values.rounds),
-    seed: Number(values.seed ?? 1 + (Date.now() % 1_000_000)),
+    rounds: wholeNumber('rounds', values.rounds),
+    seed: wholeNumber('seed', values.seed) ?? 1 + (Date.now() % 1_000_000),
     profile: values.profile,
   };
 }
