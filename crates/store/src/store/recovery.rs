@@ -151,8 +151,13 @@ fn read(disk: &dyn Disk, open: Open, credulous: bool) -> Result<Found> {
         has_records: [false; 2],
         damage: None,
     };
-    let higher_start = if found.scanned[1 - lower].is_none() { starts[1 - lower] } else { None };
-    found.read_log(lower, higher_start.map(|(_, sequence)| sequence), credulous)?;
+    let after = match (found.scanned[1 - lower], starts[1 - lower]) {
+        (None, start) => start.map(|(_, sequence)| sequence),
+        // The start that would say where to begin is lost.
+        (Some(_), _) => scan_trusting(&*found.files[lower], LOGS[lower], None, credulous, &mut |_| Ok(()))?
+            .and_then(|lower| lower.first_previous),
+    };
+    found.read_log(lower, after, credulous)?;
     found.target = found.replay.newest;
     if found.damage.is_none() {
         let last = found.scanned[lower].map(|lower| lower.last);
@@ -186,7 +191,7 @@ impl Found {
             path: LOGS[log].to_owned(),
             offset: scanned.end,
             epoch: scanned.epoch,
-            sequence: scanned.last + 1,
+            sequence: scanned.last.max(after.unwrap_or(0)) + 1,
             aside: Err(Error::new(Kind::NotFound, "it was not copied")),
         });
         Ok(())
