@@ -441,31 +441,30 @@ fn unhex(text: &str) -> Vec<u8> {
     text.lines().flat_map(bytes).collect()
 }
 
-/// Version 1, as it was once written: today's code reads it. Written anew with `STATIK_BLESS=1` after a change of version.
+/// Version 1, as it was once written, is read, and is what is written today. After a change of version, `STATIK_BLESS=1`
+/// writes the next one's.
 #[test]
 fn the_frozen_sample_is_read() {
-    let expected = sample(&SimDisk::new(1));
-    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/");
-    let sample_of = |path: &str| format!("{folder}pages-v1-{}.txt", path.rsplit('/').next().expect("a name"));
-    if std::env::var("STATIK_BLESS").is_ok() {
-        let disk = SimDisk::new(1);
-        sample(&disk);
-        for path in [LOG_A, LOG_B, "a.db"] {
-            std::fs::write(sample_of(path), hex(&plain(&disk, path))).expect("the checkout can be written");
-        }
-    }
-    let disk = MemDisk::new();
+    let written = SimDisk::new(1);
+    let expected = sample(&written);
+    let frozen = MemDisk::new();
     for path in [LOG_A, LOG_B, "a.db"] {
-        let text = std::fs::read_to_string(sample_of(path)).expect("the sample is in the checkout");
-        disk.open(path, Open::Create).unwrap().write_at(0, &unhex(&text)).unwrap();
+        let name = path.rsplit('/').next().expect("a name");
+        let place = format!("{}/tests/pages-v1-{name}.txt", env!("CARGO_MANIFEST_DIR"));
+        if std::env::var("STATIK_BLESS").is_ok() {
+            std::fs::write(&place, hex(&plain(&written, path))).expect("the checkout can be written");
+        }
+        let bytes = unhex(&std::fs::read_to_string(place).expect("the sample is in the checkout"));
+        assert!(bytes == plain(&written, path), "{path} is written as it was");
+        frozen.open(path, Open::Create).unwrap().write_at(0, &bytes).unwrap();
     }
-    let store = open(&disk, recovering(Recover::Refuse));
+    let store = open(&frozen, recovering(Recover::Refuse));
     let file = store.attach("a.db", Open::Existing).expect("it attaches");
     assert!(content(&store, file) == expected);
     assert_eq!(store.usage().newest, 4);
-    assert_eq!(Store::needs(&disk), Ok(vec!["a.db".to_owned()]));
+    assert_eq!(Store::needs(&frozen), Ok(vec!["a.db".to_owned()]));
     checkpoint(&store);
-    assert!(plain(&disk, "a.db") == expected);
+    assert!(plain(&frozen, "a.db") == expected);
 }
 
 #[test]
