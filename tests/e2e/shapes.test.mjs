@@ -24,6 +24,8 @@ async function fromSdk() {
   const bytes = await bytesOf(await db.export({ onProgress: (each) => progress.push(each) }));
   await (await statik.open({ name: 'memory', opfs: false, fallback: 'memory', onEvent: (event) => events.push(event) })).close();
   await db.exec('CREATE TABLE child(id INTEGER PRIMARY KEY, parent REFERENCES t); INSERT INTO child VALUES (1, 99)');
+  // Slow enough for any clock.
+  await db.all('WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n LIMIT 100000) SELECT count(*) FROM n, t');
   const health = [await db.health(), await db.health({ full: true })];
   const pooled = await store.sqlite.open('shapes.db', { pool: true });
   await pooled.all('SELECT a FROM t');
@@ -70,6 +72,7 @@ async function fromRust() {
     statement.finalize();
     return result;
   };
+  run('WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n LIMIT 100000) SELECT count(*) FROM n', []);
   const runs = [run('INSERT INTO t(a) VALUES (:a)', { a: 'x' }), run('INSERT INTO t VALUES (?, ?)', [9223372036854775807n, 'y'])];
   const select = connection.prepare('SELECT id, a, 1 + 1 FROM t');
   const columns = select.columns();
