@@ -17,7 +17,8 @@ const MAX_FINDINGS: usize = 100;
 pub struct Health {
     /// What the integrity check finds wrong: nothing, if all is well.
     pub integrity: Vec<String>,
-    /// Rows that refer to rows that are not there, if looked for.
+    /// Rows that refer to rows that are not there; none if that was not looked for, or the integrity check finds
+    /// something.
     pub foreign_keys: Vec<ForeignKeyViolation>,
     /// All pages of the file.
     pub pages: u64,
@@ -80,15 +81,22 @@ impl Connection {
     fn look(&self, full: bool) -> Result<Health> {
         let check = if full { "integrity_check" } else { "quick_check" };
         let mut integrity = Vec::new();
-        self.each(&format!("PRAGMA main.{check}({MAX_FINDINGS})"), |row| {
+        let checked = self.each(&format!("PRAGMA main.{check}({MAX_FINDINGS})"), |row| {
             if let Value::Text(finding) = row.value(0)
                 && finding != b"ok"
             {
                 integrity.push(String::from_utf8_lossy(finding).into_owned());
             }
-        })?;
+        });
+        match checked {
+            // SQLite gives up where it cannot even go on looking.
+            Err(error) if error.kind() == Kind::Corrupt => integrity.push(error.to_string()),
+            checked => checked?,
+        }
+        // The rest reads the tables, and would only fail where they cannot be read.
+        let sound = integrity.is_empty();
         let mut foreign_keys = Vec::new();
-        if full {
+        if full && sound {
             self.each(&format!("SELECT * FROM pragma_foreign_key_check LIMIT {MAX_FINDINGS}"), |row| {
                 let text = |value| if let Value::Text(text) = value { text } else { &[][..] };
                 let text = |column| String::from_utf8_lossy(text(row.value(column))).into_owned();
@@ -96,7 +104,6 @@ impl Connection {
                 foreign_keys.push(ForeignKeyViolation { table: text(0), rowid, parent: text(2) });
             })?;
         }
-        let sound = integrity.is_empty();
         Ok(Health {
             integrity,
             foreign_keys,

@@ -66,6 +66,7 @@ fn the_promised_extensions_are_built_in() {
     assert_eq!(get(&db, r#"SELECT json_extract('{"a":[1,{"b":"c"}]}', '$.a[1].b')"#), "c");
     assert_eq!(get(&db, "SELECT round(log2(8) + cos(0), 3)"), "4");
     assert_eq!(get(&db, "SELECT sqlite_compileoption_used('ENABLE_SESSION')"), "1");
+    assert_eq!(get(&db, "PRAGMA page_size"), "4096");
     let columns = db.prepare("SELECT x AS y, 1 FROM f").unwrap().columns().unwrap();
     assert_eq!((columns[0].name.as_str(), columns[0].table.as_deref()), ("y", Some("f")));
     assert_eq!((columns[1].table.as_deref(), columns[1].declared_type.as_deref()), (None, None));
