@@ -133,7 +133,15 @@ matrix('maintenance', (place) => {
       await db.exec('CREATE TABLE t(a)');
       for (let index = 0; index < 50; index += 1) await db.run('INSERT INTO t VALUES (?)', [index]);
       for (let index = 0; index < 50; index += 1) await db.get('SELECT a FROM t WHERE a = ?', [index]);
-      return { told: await told, database: await db.metrics(), store: await store.metrics() };
+      const database = await db.metrics();
+      const another = await store.sqlite.open('metrics.db');
+      await another.all('SELECT * FROM t');
+      const shared = [(await store.metrics()).cache];
+      // What an engine has counted stays when it is let go.
+      await another.close();
+      await (await store.sqlite.open('third.db')).close();
+      shared.push((await store.metrics()).cache);
+      return { told: await told, database, store: await store.metrics(), shared };
     });
     const { queries, cache, slowQueries } = found.database;
     assert.ok(queries.count >= 101 && queries.totalMs > 0, JSON.stringify(queries));
@@ -145,6 +153,9 @@ matrix('maintenance', (place) => {
     assert.equal(log.durable, log.newest, 'every commit was awaited with synchronous = full');
     assert.ok(Object.values(operations).some(({ count }) => count > 0), JSON.stringify(operations));
     assert.deepEqual(pools, []);
+    const [first, last] = found.shared;
+    assert.equal(first.hits + first.misses > 0, place.mode === 'bridge', JSON.stringify(first));
+    assert.ok(last.hits >= first.hits && last.misses >= first.misses, JSON.stringify(last));
     assert.ok(found.told.log.newest <= log.newest);
   });
 

@@ -152,6 +152,12 @@ for (const name of BROWSERS) {
         assert.match(await studio.text('#storage'), /\d.*persisted/);
         await studio.choose(makeDatabase());
         assert.deepEqual(await studio.tables(), ['high', 'town']);
+        await studio.page.click('#storage');
+        await studio.page.waitForFunction(() => /statement/.test(document.querySelector('#database-text')?.textContent ?? ''));
+        await studio.page.click('#check');
+        await studio.page.waitForFunction(() => /^Sound: \d/.test(document.querySelector('#health')?.textContent ?? ''));
+        assert.match(await studio.text('#log-text'), /^\d+ commits?, /);
+        await studio.page.click('#details .primary');
         assert.equal(await studio.run('SELECT * FROM town ORDER BY id'), '120,000 rows');
         assert.deepEqual((await studio.rows())[0], ['1', 'Town 1', '0.25']);
         const cells = await studio.page.$eval('#grid', (grid) => {

@@ -17,7 +17,7 @@ async function start(options: Partial<OpenOptions> = {}): Promise<void> {
   root.dataset['state'] = 'opening';
   let statik: Statik;
   try {
-    statik = await open({ name: 'studio', urlOptions: true, ...options, onEvent: announce });
+    statik = await open({ name: 'studio', slowQueryMs: 250, urlOptions: true, ...options, onEvent: announce });
   } catch (error) {
     showFailure(error);
     return;

@@ -52,7 +52,7 @@ export class Studio {
       delete: (name) => void this.#delete(name),
       peek: (table) => this.#peek(table),
     });
-    this.#storage = new StoragePanel(statik);
+    this.#storage = new StoragePanel(statik, () => this.#db);
     byId('run', HTMLButtonElement).addEventListener('click', () => void this.run());
     byId('new', HTMLButtonElement).addEventListener('click', () => void this.#create());
     byId('examples', HTMLSelectElement).addEventListener('change', (event) => this.#example(event.target as HTMLSelectElement));

@@ -28,10 +28,24 @@ export interface Store extends Engines {
   close(): Promise<void>;
 }
 
+/** How long metrics wait for an engine that is busy; after that, what it counted before is told. */
+const BUSY_MS = 50;
+
+/** Pages found in the shared cache, and asked for. */
+interface CacheUse {
+  hits: number;
+  misses: number;
+}
+
 class EngineThread implements Engine {
   readonly thread: Thread<EngineMethods>;
   readonly databases: Engine['databases'] = new Set();
   readonly newFuse: () => Fuse;
+  /** It has joined the store. */
+  ready = false;
+  /** As of its last answer. */
+  cacheUse: CacheUse = { hits: 0, misses: 0 };
+  #asking: Promise<void> | undefined;
 
   constructor(thread: Thread<EngineMethods>, newFuse: () => Fuse) {
     this.thread = thread;
@@ -40,6 +54,14 @@ class EngineThread implements Engine {
 
   get remote(): Engine['remote'] {
     return this.thread.remote;
+  }
+
+  /** Brings `cacheUse` up to date. One that is gone has no more to tell. */
+  async count(): Promise<void> {
+    if (!this.ready) return;
+    await (this.#asking ??= this.remote.call('metrics')
+      .then(({ usage }) => void (this.cacheUse = { hits: usage.cacheHits, misses: usage.cacheMisses }), ignoreClosed)
+      .finally(() => this.#asking = undefined));
   }
 
   die(error: StatikError): void {
@@ -59,6 +81,8 @@ export class BridgeStore implements Store {
   readonly #idle: Promise<EngineThread>[] = [];
   readonly #started: Promise<{ module: WebAssembly.Module; board: SharedArrayBuffer }>;
   #io!: Thread<IoMethods>;
+  /** Of engines that are gone. */
+  #cacheUse: CacheUse = { hits: 0, misses: 0 };
   #found!: StorageFound;
   readonly parallel = true;
   #ended: StatikError | undefined;
@@ -100,8 +124,14 @@ export class BridgeStore implements Store {
     else this.#dismiss(engine).catch(() => {});
   }
 
-  counters(): Promise<Counters> {
-    return this.#io.remote.call('metrics');
+  async counters(): Promise<Counters> {
+    const counted = Promise.all([...this.#engines.values()].map((engine) => engine.count()));
+    const patience = new Promise((resolve) => setTimeout(resolve, BUSY_MS));
+    const [counters] = await Promise.all([this.#io.remote.call('metrics'), Promise.race([counted, patience])]);
+    const uses = [this.#cacheUse, ...[...this.#engines.values()].map(({ cacheUse }) => cacheUse)];
+    const cacheHits = uses.reduce((sum, { hits }) => sum + hits, 0);
+    const cacheMisses = uses.reduce((sum, { misses }) => sum + misses, 0);
+    return { ...counters, usage: { ...counters.usage, cacheHits, cacheMisses } };
   }
 
   durable(): Promise<void> {
@@ -180,6 +210,7 @@ export class BridgeStore implements Store {
       await this.#register(id, ring, thread.lock);
       const started = thread.remote.call('startBridge', module, this.#bridgeConfig(id, ring, board));
       await within(START_MS, started, `the engine worker did not join store "${name}" within ${START_MS} ms`);
+      engine.ready = true;
       return engine;
     } catch (error) {
       this.#engines.delete(id);
@@ -196,6 +227,13 @@ export class BridgeStore implements Store {
     const ring = new Ring();
     this.#rings.set(id, ring);
     return { id, ring };
+  }
+
+  /** Counts an engine that ends with those that are gone. */
+  #retire(id: number): void {
+    const { hits = 0, misses = 0 } = this.#engines.get(id)?.cacheUse ?? {};
+    this.#cacheUse = { hits: this.#cacheUse.hits + hits, misses: this.#cacheUse.misses + misses };
+    this.#engines.delete(id);
   }
 
   async #register(id: number, ring: Ring, lock: string): Promise<void> {
@@ -217,10 +255,11 @@ export class BridgeStore implements Store {
 
   async #dismiss(engine: EngineThread): Promise<void> {
     const [id] = [...this.#engines].find(([, each]) => each === engine)!;
-    this.#engines.delete(id);
     try {
+      await engine.count();
       await engine.remote.call('close');
     } finally {
+      this.#retire(id);
       engine.thread.stop();
       await this.#forget(id);
     }
@@ -228,7 +267,7 @@ export class BridgeStore implements Store {
 
   #onEngineDeath(id: number, reason: string): void {
     const engine = this.#engines.get(id);
-    this.#engines.delete(id);
+    this.#retire(id);
     void this.#forget(id);
     this.#idle.length = 0;
     engine?.die(failure('Closed', `the engine worker died: ${reason}`));

@@ -131,7 +131,7 @@ export type Operations = Record<string, OperationMetrics>;
 export interface Metrics {
   operations: Operations;
   log: LogMetrics;
-  /** The page cache that engines share (bridge mode). */
+  /** The page cache that engines share (bridge mode), as the engines of this page found it. */
   cache: CacheMetrics;
   /** One for each database that is open with a pool. */
   pools: PoolMetrics[];
