@@ -24,6 +24,8 @@ pub struct Writer {
     file: Rc<dyn File>,
     path: String,
     epoch: u64,
+    /// The number of the record that started it.
+    start: u64,
     /// The last record's number; a number that failed may be above it.
     last: u64,
     next: u64,
@@ -52,6 +54,7 @@ impl Writer {
             file,
             path: path.to_owned(),
             epoch: 0,
+            start: 0,
             last: 0,
             next: 0,
             flushed: 0,
@@ -88,6 +91,7 @@ impl Writer {
             file,
             path: path.to_owned(),
             epoch: scanned.epoch,
+            start: scanned.start,
             last: scanned.last,
             next: successor(scanned.last),
             flushed: scanned.flushed.min(scanned.last),
@@ -133,7 +137,8 @@ impl Writer {
         // From here on the old epoch may be over, and the new one not begun: only success tells which.
         let written = self.file.write_at(0, &record).and_then(|()| self.file.flush());
         written.map_err(|error| self.fail(error))?;
-        (self.epoch, self.last, self.next, self.flushed) = (epoch, sequence, successor(sequence), sequence);
+        (self.epoch, self.start, self.last) = (epoch, sequence, sequence);
+        (self.next, self.flushed) = (successor(sequence), sequence);
         self.end = record.len() as u64;
         self.allocated = self.allocated.max(self.end);
         self.kept.clear();
@@ -280,6 +285,11 @@ impl Writer {
     /// The epoch.
     pub fn epoch(&self) -> u64 {
         self.epoch
+    }
+
+    /// The number of the record that started the epoch.
+    pub fn start_sequence(&self) -> u64 {
+        self.start
     }
 
     /// The last record's number.

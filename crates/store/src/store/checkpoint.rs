@@ -4,13 +4,14 @@
 //! newest version of each page, then its length. All of it can be done again after a crash, since the log stays until
 //! every file is flushed.
 
+use rustc_hash::FxHashMap;
 use statik_bridge::pages::{Checkpoint, PAGE_BYTES};
 use statik_disk::{Error, Kind, Result};
 
-use super::file::{PAGE, PagedFile};
+use super::file::{PAGE, PagedFile, Staged};
 use super::payload::{self, Builder};
 use super::stage::COALESCE_BYTES;
-use super::{Inner, Log, handle};
+use super::{Inner, Log, Named, handle};
 
 /// A slice ends after so many calls of the disk, or so many bytes: about a millisecond where calls are dear.
 const SLICE_CALLS: usize = 8;
@@ -83,27 +84,34 @@ impl Inner {
         let last = self.logs[sealed].writer.last();
         self.current = 1 - sealed;
         self.logs[self.current].writer.follow(last);
-        self.job = Some(self.job_for(sealed, self.usage.newest));
-        let staging: Vec<u32> =
-            self.files.iter().filter(|(_, file)| file.staged.is_some()).map(|(number, _)| *number).collect();
-        for number in staging {
-            self.take_along(number, sealed);
+        match self.take_along(sealed) {
+            Ok(moved) => moved.into_iter().for_each(|(number, parts)| self.moved(number, parts)),
+            Err(error) => {
+                // Nothing was closed: the other log starts anew, and what is staged stays where it is.
+                let other = std::mem::replace(&mut self.current, sealed);
+                self.restart(other, self.logs[other].writer.start_sequence(), self.usage.checkpointed)?;
+                return Err(error);
+            }
         }
+        self.job = Some(self.job_for(sealed, self.usage.newest));
         Ok(())
     }
 
-    /// What is staged and needs the log needs the current one.
-    fn take_along(&mut self, number: u32, sealed: usize) {
-        let has_parts = self.files[&number].staged.as_ref().is_some_and(|staged| staged.part_pages > 0);
-        let has_directs = self.files[&number].has_staged_directs();
-        let moved = if has_parts { self.move_parts(number, sealed) } else { Ok(()) };
-        let noted = if has_directs { self.note(number) } else { Ok(()) };
-        if let (Err(error), Some(file)) = (moved.and(noted), self.files.get_mut(&number)) {
-            // Its writer is told, by the next change or the commit.
-            if let Some(staged) = &mut file.staged {
-                staged.failed = Some(error);
+    /// Writes what is staged and needs the log to the current one, too; where the parts of each file are then.
+    fn take_along(&mut self, sealed: usize) -> Result<Vec<(u32, Staged)>> {
+        let staging = self.files.iter().filter(|(_, file)| file.staged.is_some()).map(|(number, _)| *number);
+        let mut staging: Vec<u32> = staging.collect();
+        staging.sort_unstable();
+        let mut moved = Vec::new();
+        for number in staging {
+            if self.file(number)?.has_staged_directs() {
+                self.note(number)?;
+            }
+            if let Some(parts) = self.copy_parts(number, sealed)? {
+                moved.push((number, parts));
             }
         }
+        Ok(moved)
     }
 
     /// What has to be copied from a log that is closed.
@@ -260,20 +268,10 @@ impl Inner {
         if self.files.values().any(|file| file.is_longer_than_at(target)) {
             self.flush_log()?;
         }
-        let epoch = self.logs.iter().map(|log| log.writer.epoch()).max().expect("there are two") + 1;
-        #[cfg(feature = "planted")]
-        let epoch =
-            if self.has(crate::Planted::ReuseEpoch) { self.logs[1 - self.current].writer.epoch() } else { epoch };
-        let soft_bytes = self.options.soft_bytes;
-        let Log { writer, index, names } = &mut self.logs[1 - self.current];
-        let last = writer.last();
-        if let Err(error) = writer.restart(epoch, last, &payload::start(target)) {
-            return Err(self.fail(error));
-        }
-        index.clear();
-        let names = std::mem::take(names);
+        let sealed = 1 - self.current;
+        let names = self.restart(sealed, self.logs[sealed].writer.last(), target)?;
         // Without this the next start would find the file longer, which does no harm.
-        let trimmed = writer.trim(soft_bytes);
+        let trimmed = self.logs[sealed].writer.trim(self.options.soft_bytes);
         self.usage.checkpointed = target;
         for number in names.into_keys() {
             if let Some(file) = self.files.get_mut(&number) {
@@ -282,6 +280,19 @@ impl Inner {
             self.forget_unused(number);
         }
         trimmed
+    }
+
+    /// Starts a new epoch in a log, which holds nothing then; the files that it named.
+    fn restart(&mut self, log: usize, sequence: u64, checkpointed: u64) -> Result<FxHashMap<u32, Named>> {
+        let epoch = self.logs.iter().map(|log| log.writer.epoch()).max().expect("there are two") + 1;
+        #[cfg(feature = "planted")]
+        let epoch = if self.has(crate::Planted::ReuseEpoch) { self.logs[log].writer.epoch() } else { epoch };
+        let Log { writer, index, names } = &mut self.logs[log];
+        if let Err(error) = writer.restart(epoch, sequence, &payload::start(checkpointed)) {
+            return Err(self.fail(error));
+        }
+        index.clear();
+        Ok(std::mem::take(names))
     }
 
     pub fn settle(&mut self, path: &str) -> Result<()> {

@@ -39,9 +39,6 @@ impl Inner {
 
     fn commit_parts(&mut self, parts: &mut Vec<Part>, changed: &mut dyn FnMut(Change)) -> Result<u64> {
         self.changeable()?;
-        if let Some(error) = parts.iter().find_map(|part| part.staged.failed.clone()) {
-            return Err(error);
-        }
         parts.retain(|part| self.changes(part));
         if parts.is_empty() {
             return Ok(self.usage.newest);

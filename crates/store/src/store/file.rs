@@ -12,7 +12,7 @@ use std::rc::Rc;
 
 use rustc_hash::FxHashMap;
 use statik_bridge::pages::PAGE_BYTES;
-use statik_disk::{Error, File};
+use statik_disk::File;
 
 pub(super) const PAGE: u64 = PAGE_BYTES as u64;
 
@@ -183,8 +183,6 @@ pub(super) struct Staged {
     pub transaction: Option<u64>,
     /// How many pages those parts hold.
     pub part_pages: u64,
-    /// Why this cannot be committed any more.
-    pub failed: Option<Error>,
 }
 
 impl Staged {

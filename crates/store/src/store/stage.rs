@@ -65,9 +65,6 @@ impl Inner {
     /// Sees to it that there is something to stage to.
     fn begin(&mut self, number: u32) -> Result<()> {
         self.changeable()?;
-        if let Some(error) = self.file(number)?.staged.as_ref().and_then(|staged| staged.failed.clone()) {
-            return Err(error);
-        }
         let spare = &mut self.spare;
         let file = self.files.get_mut(&number).ok_or_else(|| super::unknown(number))?;
         if file.staged.is_none() {
@@ -226,32 +223,29 @@ impl Inner {
         Ok(())
     }
 
-    /// Copies the parts in the log with this number to the other one, that is current now.
-    pub(super) fn move_parts(&mut self, number: u32, from: usize) -> Result<()> {
-        let mut staged = self.file_mut(number)?.staged.take().expect("the caller has seen parts");
-        let moved = self.rewrite_parts(number, &mut staged, from);
-        self.file_mut(number)?.staged = Some(staged);
-        moved
-    }
-
-    fn rewrite_parts(&mut self, number: u32, staged: &mut Staged, from: usize) -> Result<()> {
+    /// Writes the parts of a file that are in the log `from` to the current one; what is there then, if there are any.
+    pub(super) fn copy_parts(&mut self, number: u32, from: usize) -> Result<Option<Staged>> {
+        let Some(staged) = self.file(number)?.staged.as_ref().filter(|staged| staged.part_pages > 0) else {
+            return Ok(None);
+        };
         let logged = staged.in_log();
-        let (arena, places) = (std::mem::take(&mut staged.arena), std::mem::take(&mut staged.places));
-        // Those in memory wait; their numbers stay.
-        let memory: Vec<_> = places.iter().filter(|(_, place)| matches!(place, Place::Memory(_))).collect();
-        (staged.part_pages, staged.untold_cut) = (0, None);
-        let mut moved = Ok(());
+        let mut moved = Staged { transaction: staged.transaction, ..Staged::default() };
         for part in logged.chunks(COALESCE_BYTES / PAGE_BYTES) {
             for (page, offset) in part {
-                let slot = staged.slot(*page);
-                moved = moved.and_then(|()| self.logs[from].writer.read_at(*offset, slot));
+                self.logs[from].writer.read_at(*offset, moved.slot(*page))?;
             }
-            moved = moved.and_then(|()| self.write_part(number, staged));
-            staged.arena.clear();
+            self.write_part(number, &mut moved)?;
+            moved.arena.clear();
         }
-        staged.places.extend(memory.into_iter().map(|(page, place)| (*page, *place)));
-        staged.arena = arena;
-        moved
+        Ok(Some(moved))
+    }
+
+    /// The parts of a file are where [`Inner::copy_parts`] has written them.
+    pub(super) fn moved(&mut self, number: u32, parts: Staged) {
+        let staged = self.staged(number);
+        staged.places.extend(parts.places);
+        // What was cut before they were written again is not among them.
+        (staged.part_pages, staged.untold_cut) = (parts.part_pages, None);
     }
 
     /// Writes runs of new pages beyond the file's end to the file, if that may be.
