@@ -1,14 +1,18 @@
 //! What fails without a crash: a full disk, a short write, a flush, a handle. It is reported, it harms no commit, and a
 //! full disk that has room again serves on.
 
-use statik_disk::{Faults, Kind};
+use std::ops::Range;
+
+use statik_disk::{Disk, Faults, Kind};
 
 use super::judge::Judge;
-use super::run::{Failed, Run};
-use super::script::{Script, Step, by_hand, by_seed};
+use super::run::{Failed, Run, raw};
+use super::script::{PATHS, Script, Step, by_hand, by_seed};
 use super::subject::Opener;
 use super::{OPENERS, seed};
 
+/// So many of each kind are tried on each script.
+const FAULTS: u64 = 25;
 /// For so many steps after the first failure a full disk stays full.
 const FULL_STEPS: usize = 3;
 
@@ -23,27 +27,34 @@ fn scripts() -> Vec<Script> {
     scripts
 }
 
-/// Runs each script on each subject with a fault from each operation on; `judge` answers whether it was met.
-fn at_each_operation(fault: fn(u64) -> Faults, judge: impl Fn(Opener, &Script, Faults) -> Result<bool, Failed>) {
+/// Runs each script on each subject with each fault; `judge` answers whether it was met, as most must be.
+fn with_each(
+    faults: impl Fn(&mut Run, Range<u64>) -> Vec<Faults>,
+    judge: impl Fn(Opener, &Script, Faults) -> Result<bool, Failed>,
+) {
+    let (mut count, mut all) = (0, 0);
     for script in scripts() {
         for (name, opener) in OPENERS {
-            let (first, last) = operations(opener, &script);
-            let met = |at: &u64| {
-                let judged = judge(opener, &script, fault(*at));
-                judged.unwrap_or_else(|failed| panic!("{name}, {:?}, {:?}: {}", script.name, fault(*at), failed.what))
+            let mut run = Run::new(opener, &script.options, |_| false).expect("opening an empty disk");
+            let first = run.disk.operations();
+            run.run(&script).unwrap_or_else(|failed| panic!("{:?}: {}", script.name, failed.what));
+            let operations = first..run.disk.operations();
+            let faults = faults(&mut run, operations);
+            let met = |faults: &&Faults| {
+                let judged = judge(opener, &script, **faults);
+                judged.unwrap_or_else(|failed| panic!("{name}, {:?}, {faults:?}: {}", script.name, failed.what))
             };
-            let count = (first..last).filter(met).count() as u64;
-            assert!(count * 8 > last - first, "{name}, {:?}: {count} of {}..{last} met it", script.name, first);
+            count += faults.iter().filter(met).count();
+            all += faults.len();
         }
     }
+    assert!(count * 4 > all, "{count} of {all} faults were met");
 }
 
-/// The numbers of the script's first operation, after opening, and of the one after its last.
-fn operations(opener: Opener, script: &Script) -> (u64, u64) {
-    let mut run = Run::new(opener, &script.options, |_| false).expect("opening an empty disk");
-    let first = run.disk.operations();
-    run.run(script).unwrap_or_else(|failed| panic!("{:?}: {}", script.name, failed.what));
-    (first, run.disk.operations())
+/// A fault at some of the operations: at each, if they are few.
+fn at(operations: Range<u64>, fault: fn(u64) -> Faults) -> Vec<Faults> {
+    let every = (operations.end - operations.start).div_ceil(FAULTS);
+    operations.step_by(every.max(1) as usize).map(fault).collect()
 }
 
 /// What the user does after a failure: forgets what was staged.
@@ -60,7 +71,9 @@ fn full(opener: Opener, script: &Script, faults: Faults) -> Result<bool, Failed>
     run.disk.set_faults(faults);
     let mut first = None;
     for (at, step) in script.steps.iter().enumerate() {
-        if first.is_some_and(|first| at > first + FULL_STEPS) {
+        if first.is_some_and(|first| at == first + FULL_STEPS) {
+            // What was staged while there was no room may fail later than the room is there.
+            (0..PATHS.len()).try_for_each(|file| run.step(&Step::Discard { file }))?;
             run.disk.set_faults(Faults::default());
         }
         if let Err(failed) = run.step(step) {
@@ -75,16 +88,20 @@ fn full(opener: Opener, script: &Script, faults: Faults) -> Result<bool, Failed>
     }
     run.disk.set_faults(Faults::default());
     run.take();
-    judge(opener, script, &run)?;
+    judge(opener, script, &run, false)?;
     Ok(first.is_some())
 }
 
-fn judge(opener: Opener, script: &Script, run: &Run) -> Result<(), Failed> {
+fn judge(opener: Opener, script: &Script, run: &Run, flush_failed: bool) -> Result<(), Failed> {
     let mut judge = Judge::new(opener, &script.options, &run.states);
-    run.moments().iter().try_for_each(|moment| judge.moment(moment, moment.operation..moment.operation + 1))
+    run.moments().iter().try_for_each(|moment| {
+        let seeds = moment.operation..moment.operation + 1;
+        if flush_failed { judge.power_off(moment, seeds) } else { judge.moment(moment, seeds) }
+    })
 }
 
-/// Whether something failed; then the process ends.
+/// Whether something failed; then the machine is switched off, or only the process ends. The latter is not tried after a
+/// failed flush: what the disk has dropped is there as long as it lives, and no program can tell.
 fn fatal(opener: Opener, script: &Script, faults: Faults, kind: Kind) -> Result<bool, Failed> {
     let mut run = Run::new(opener, &script.options, |_| false)?;
     run.disk.set_faults(faults);
@@ -103,40 +120,48 @@ fn fatal(opener: Opener, script: &Script, faults: Faults, kind: Kind) -> Result<
             }
             done => done.map_err(doing)?,
         }
-        if run.disk.faults().invalid_handle_at == faults.invalid_handle_at && faults.invalid_handle_at.is_none() {
+        if faults.invalid_handle_at.is_none() {
             run.compare().map_err(doing)?;
         }
     }
     run.disk.set_faults(Faults::default());
     run.take();
-    judge(opener, script, &run)?;
+    judge(opener, script, &run, faults.fail_flush_at.is_some())?;
     Ok(met)
 }
 
 #[test]
 fn a_full_disk_fails_commits_and_harms_none() {
-    at_each_operation(|at| Faults { quota_at: Some(at), ..Faults::default() }, full);
+    with_each(|_, operations| at(operations, |at| Faults { quota_at: Some(at), ..Faults::default() }), full);
 }
 
 #[test]
 fn a_disk_of_any_size_fails_commits_and_harms_none() {
-    at_each_operation(|at| Faults { quota_bytes: Some(at * 5003), ..Faults::default() }, full);
+    let sizes = |run: &mut Run, _| {
+        let lengths = run.disk.list().expect("no faults here").into_iter().map(|path| raw(&run.disk, &path));
+        let bytes: u64 = lengths.map(|bytes| bytes.expect("no faults here").len() as u64).sum();
+        let sizes = (0..FAULTS).map(|part| bytes * part / FAULTS);
+        sizes.map(|bytes| Faults { quota_bytes: Some(bytes), ..Faults::default() }).collect()
+    };
+    with_each(sizes, full);
 }
 
 #[test]
 fn a_short_write_is_reported_and_leaves_what_a_crash_may_leave() {
-    let fault = |at| Faults { short_write_at: Some(at), ..Faults::default() };
-    at_each_operation(fault, |opener, script, faults| fatal(opener, script, faults, Kind::Io));
+    let faults =
+        |_: &mut Run, operations| at(operations, |at| Faults { short_write_at: Some(at), ..Faults::default() });
+    with_each(faults, |opener, script, faults| fatal(opener, script, faults, Kind::Io));
 }
 
 #[test]
 fn a_failed_flush_is_reported_and_leaves_what_a_crash_may_leave() {
-    let fault = |at| Faults { fail_flush_at: Some(at), ..Faults::default() };
-    at_each_operation(fault, |opener, script, faults| fatal(opener, script, faults, Kind::Io));
+    let faults = |_: &mut Run, operations| at(operations, |at| Faults { fail_flush_at: Some(at), ..Faults::default() });
+    with_each(faults, |opener, script, faults| fatal(opener, script, faults, Kind::Io));
 }
 
 #[test]
 fn an_invalid_handle_is_reported_and_leaves_what_a_crash_may_leave() {
     let fault = |at| Faults { invalid_handle_at: Some(at), refuse_open_at: Some(at), ..Faults::default() };
-    at_each_operation(fault, |opener, script, faults| fatal(opener, script, faults, Kind::Closed));
+    let faults = |_: &mut Run, operations| at(operations, fault);
+    with_each(faults, |opener, script, faults| fatal(opener, script, faults, Kind::Closed));
 }

@@ -37,8 +37,18 @@ impl<'a> Judge<'a> {
 
     /// Crashes a moment in all simple ways and by these seeds.
     pub fn moment(&mut self, moment: &Moment, seeds: std::ops::Range<u64>) -> Result<(), Failed> {
-        let simple = [Crash::LoseAll, Crash::KeepAll, Crash::Process];
-        for crash in simple.into_iter().chain(seeds.map(Crash::Seed)) {
+        self.crash(moment, &[Crash::Process])?;
+        self.power_off(moment, seeds)
+    }
+
+    /// As [`Judge::moment`], without the death of the process alone.
+    pub fn power_off(&mut self, moment: &Moment, seeds: std::ops::Range<u64>) -> Result<(), Failed> {
+        let crashes: Vec<Crash> = [Crash::LoseAll, Crash::KeepAll].into_iter().chain(seeds.map(Crash::Seed)).collect();
+        self.crash(moment, &crashes)
+    }
+
+    fn crash(&mut self, moment: &Moment, crashes: &[Crash]) -> Result<(), Failed> {
+        for &crash in crashes {
             let disk = moment.disk.crash(crash);
             self.survivor(&disk, crash == Crash::Process, &moment.allowed).map_err(|failed| {
                 let Moment { operation, step, allowed, .. } = moment;

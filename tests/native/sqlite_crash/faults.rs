@@ -1,30 +1,34 @@
 //! What fails without a crash: a full disk, a short write, a flush, a handle.
 
+use std::ops::Range;
+
 use statik_disk::{Faults, Kind};
 
 use super::judge::Judge;
 use super::script::{Script, by_hand};
-use super::world::{Done, Run};
+use super::world::{Done, Run, State};
 
 /// For so many steps after the first failure a full disk stays full.
 const FULL_STEPS: usize = 2;
 /// One operation in so many gets its fault: there are many scripts.
 const EVERY: usize = 3;
 
-/// The numbers of operations of a script, after opening.
-fn operations(script: &Script) -> std::ops::Range<u64> {
+/// The numbers of operations of a script, after opening, and the states that it goes through.
+fn in_peace(script: &Script) -> (Range<u64>, Vec<State>) {
     let mut run = Run::new(script, |_| false).expect("opening an empty disk");
     let first = run.disk.operations();
     run.run(script).unwrap_or_else(|what| panic!("{}: {what}", script.name));
-    first..run.disk.operations()
+    (first..run.disk.operations(), run.states)
 }
 
 /// Runs each script with a fault at each operation; `judge` answers whether it was met.
-fn at_each_operation(fault: fn(u64) -> Faults, judge: impl Fn(&Script, Faults) -> Result<bool, String>) {
+fn at_each_operation(fault: fn(u64) -> Faults, judge: impl Fn(&Script, &[State], Faults) -> Result<bool, String>) {
     for script in by_hand() {
-        let moments: Vec<u64> = operations(&script).step_by(EVERY).collect();
+        let (operations, states) = in_peace(&script);
+        let moments: Vec<u64> = operations.step_by(EVERY).collect();
         let met = |at: &&u64| {
-            judge(&script, fault(**at)).unwrap_or_else(|what| panic!("{}, {:?}: {what}", script.name, fault(**at)))
+            judge(&script, &states, fault(**at))
+                .unwrap_or_else(|what| panic!("{}, {:?}: {what}", script.name, fault(**at)))
         };
         let count = moments.iter().filter(met).count();
         assert!(count * 8 > moments.len(), "{}: {count} of {} met it", script.name, moments.len());
@@ -68,8 +72,9 @@ fn forgivable(error: &super::world::Failed, later: bool) -> bool {
     error.kind() == Kind::Quota || later && matches!(error.kind(), Kind::Invalid | Kind::NotFound | Kind::Conflict)
 }
 
-/// Whether something failed; then the process ends.
-fn fatal(script: &Script, faults: Faults, kinds: &[Kind]) -> Result<bool, String> {
+/// Whether something failed; then the machine is switched off, or only the process ends. The latter is not tried after a
+/// failed flush: what the disk has dropped is there as long as it lives, and no program can tell.
+fn fatal(script: &Script, states: &[State], faults: Faults, kinds: &[Kind]) -> Result<bool, String> {
     let mut run = Run::new(script, |_| false)?;
     run.disk.set_faults(faults);
     let mut met = false;
@@ -92,29 +97,41 @@ fn fatal(script: &Script, faults: Faults, kinds: &[Kind]) -> Result<bool, String
     }
     run.disk.set_faults(Faults::default());
     run.take();
-    judge(script, &run)?;
+    // What was not acknowledged may be there all the same.
+    let mut judge = Judge::new(script, states);
+    for moment in run.moments() {
+        let seeds = moment.operation..moment.operation + 1;
+        if faults.fail_flush_at.is_some() {
+            judge.power_off(&moment, seeds)?
+        } else {
+            judge.moment(&moment, seeds)?
+        };
+    }
     Ok(met)
 }
 
 #[test]
 fn a_full_disk_fails_transactions_and_harms_none() {
-    at_each_operation(|at| Faults { quota_at: Some(at), ..Faults::default() }, full);
+    at_each_operation(
+        |at| Faults { quota_at: Some(at), ..Faults::default() },
+        |script, _, faults| full(script, faults),
+    );
 }
 
 #[test]
 fn a_short_write_is_reported_and_leaves_what_a_crash_may_leave() {
     let fault = |at| Faults { short_write_at: Some(at), ..Faults::default() };
-    at_each_operation(fault, |script, faults| fatal(script, faults, &[Kind::Io]));
+    at_each_operation(fault, |script, states, faults| fatal(script, states, faults, &[Kind::Io]));
 }
 
 #[test]
 fn a_failed_flush_is_reported_and_leaves_what_a_crash_may_leave() {
     let fault = |at| Faults { fail_flush_at: Some(at), ..Faults::default() };
-    at_each_operation(fault, |script, faults| fatal(script, faults, &[Kind::Io]));
+    at_each_operation(fault, |script, states, faults| fatal(script, states, faults, &[Kind::Io]));
 }
 
 #[test]
 fn an_invalid_handle_is_reported_and_leaves_what_a_crash_may_leave() {
     let fault = |at| Faults { invalid_handle_at: Some(at), refuse_open_at: Some(at), ..Faults::default() };
-    at_each_operation(fault, |script, faults| fatal(script, faults, &[Kind::Closed]));
+    at_each_operation(fault, |script, states, faults| fatal(script, states, faults, &[Kind::Closed]));
 }

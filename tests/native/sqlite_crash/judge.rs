@@ -33,8 +33,18 @@ impl<'a> Judge<'a> {
 
     /// Crashes a moment in all simple ways and by these seeds.
     pub fn moment(&mut self, moment: &Moment, seeds: std::ops::Range<u64>) -> Result<(), String> {
-        let simple = [Crash::LoseAll, Crash::KeepAll, Crash::Process];
-        for crash in simple.into_iter().chain(seeds.map(Crash::Seed)) {
+        self.crash(moment, &[Crash::Process])?;
+        self.power_off(moment, seeds)
+    }
+
+    /// As [`Judge::moment`], without the death of the process alone.
+    pub fn power_off(&mut self, moment: &Moment, seeds: std::ops::Range<u64>) -> Result<(), String> {
+        let crashes: Vec<Crash> = [Crash::LoseAll, Crash::KeepAll].into_iter().chain(seeds.map(Crash::Seed)).collect();
+        self.crash(moment, &crashes)
+    }
+
+    fn crash(&mut self, moment: &Moment, crashes: &[Crash]) -> Result<(), String> {
+        for &crash in crashes {
             let Moment { disk, operation, allowed } = moment;
             let judged = self.survivor(&disk.crash(crash), crash == Crash::Process, allowed);
             judged.map_err(|what| format!("{crash:?} before operation {operation}, allowed {allowed:?}: {what}"))?;

@@ -244,7 +244,8 @@ impl Run {
         }
         let newest = self.world.store.usage().newest;
         let found = self.world.state().map_err(|error| format!("reading: {error}"))?;
-        if newest != self.seqs[self.seqs.len() - 1] {
+        let committed = newest != self.seqs[self.seqs.len() - 1];
+        if committed {
             self.states.push(found);
             self.seqs.push(newest);
         } else if found != self.states[self.states.len() - 1] {
@@ -253,7 +254,8 @@ impl Run {
         let last = self.states.len() - 1;
         let mut trace = self.trace.borrow_mut();
         trace.attempted = last;
-        if done.is_ok() && self.synchronous[by] == "FULL" {
+        // Who commits nothing flushes nothing.
+        if committed && done.is_ok() && self.synchronous[by] == "FULL" {
             trace.floor = last;
         }
         drop(trace);
