@@ -59,7 +59,7 @@ fn a_crash_in_a_long_history_loses_nothing_durable() {
     let (mut seed, mut judged) = (seed(), 0);
     while judged < points(1) {
         let script = by_seed(seed, 40);
-        let crashed = crash(&script, 5, seed..seed + 2);
+        let crashed = crash(&script, 25, seed..seed + 2);
         judged += crashed.unwrap_or_else(|what| panic!("{}: {what}", script.name));
         seed += 1;
     }

@@ -127,12 +127,12 @@ impl SimDisk {
                 return (path.clone(), node.without_handles());
             }
             let kept_of_8 = if random.coin() { kept_of_8 } else { random.below(9) };
-            let mut image = node.durable.clone();
+            let mut image = Rc::clone(&node.durable);
             for change in &node.pending {
                 match crash {
                     Crash::LoseAll | Crash::Process => {}
-                    Crash::KeepAll => change.apply(&mut image),
-                    Crash::Seed(_) => change.apply_in_part(&mut image, kept_of_8, &mut random),
+                    Crash::KeepAll => change.apply(Rc::make_mut(&mut image)),
+                    Crash::Seed(_) => change.apply_in_part(Rc::make_mut(&mut image), kept_of_8, &mut random),
                 }
             }
             (path.clone(), Node { live: image.clone(), durable: image, ..Node::default() })
@@ -264,8 +264,8 @@ struct State {
 
 #[derive(Clone, Default)]
 struct Node {
-    live: Vec<u8>,
-    durable: Vec<u8>,
+    live: Rc<Vec<u8>>,
+    durable: Rc<Vec<u8>>,
     /// Applied in order to `durable`, these give `live`, unless a flush failed.
     pending: Vec<Change>,
     handles: usize,
@@ -279,7 +279,7 @@ impl Node {
 
     fn flip(&mut self, bit: u64) {
         for image in [&mut self.live, &mut self.durable] {
-            if let Some(byte) = image.get_mut((bit / 8) as usize) {
+            if let Some(byte) = Rc::make_mut(image).get_mut((bit / 8) as usize) {
                 *byte ^= 1 << (bit % 8);
             }
         }
@@ -419,7 +419,7 @@ impl SimFile {
 
     fn change(&self, state: &mut State, change: Change) -> Result<()> {
         let node = state.node(&self.path, "changing")?;
-        change.apply(&mut node.live);
+        change.apply(Rc::make_mut(&mut node.live));
         node.pending.push(change);
         Ok(())
     }
@@ -480,11 +480,11 @@ impl File for SimFile {
         let node = files.get_mut(&self.path).expect("`changing` found it");
         let pending = std::mem::take(&mut node.pending);
         if befalls(&mut faults.fail_flush_at, number) {
-            pending.iter().for_each(|change| change.apply_in_part(&mut node.durable, 4, random));
+            pending.iter().for_each(|change| change.apply_in_part(Rc::make_mut(&mut node.durable), 4, random));
             node.poisoned = true;
             return Err(self.error(Kind::Io, "flushing: the simulated disk failed"));
         }
-        pending.iter().for_each(|change| change.apply(&mut node.durable));
+        pending.iter().for_each(|change| change.apply(Rc::make_mut(&mut node.durable)));
         Ok(())
     }
 }

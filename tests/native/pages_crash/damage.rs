@@ -36,8 +36,8 @@ fn sound(script: &Script) -> Sound {
     Sound { disk: run.disk.crash(Crash::LoseAll), states: run.states.clone(), marked, options: script.options }
 }
 
-/// Opens the damaged disk in each of the ways; whether damage was reported.
-fn judge(sound: &Sound, disk: &SimDisk) -> Result<bool, Failed> {
+/// Opens the disk, damaged at this byte of a log, in each of the ways; whether damage was reported.
+fn judge(sound: &Sound, disk: &SimDisk, log: &str, flipped: u64) -> Result<bool, Failed> {
     let open = |recover| {
         let disk = disk.crash(Crash::KeepAll);
         let subject = alone(&disk, &Options { recover, ..sound.options });
@@ -52,9 +52,8 @@ fn judge(sound: &Sound, disk: &SimDisk) -> Result<bool, Failed> {
         let marked = sound.marked;
         return if state >= marked { Ok(false) } else { Err(format!("{state} served, {marked} was flushed").into()) };
     };
-    // Records have numbers at least as high as commits; without its start nobody knows what the log held.
-    if damage.offset > 0 && damage.sequence <= sound.states[state].seq {
-        return Err(format!("{damage:?}, but {state} served").into());
+    if damage.path == log && damage.offset > flipped {
+        return Err(format!("{damage:?}, but byte {flipped} was damaged").into());
     }
     let aside = damage.aside.clone().map_err(failed("keeping the damaged part"))?;
     let lost = raw(disk, &damage.path).map_err(failed("reading the log"))?.split_off(damage.offset as usize);
@@ -105,7 +104,7 @@ fn a_flipped_bit_in_what_was_flushed_is_reported() {
             while bit < bits {
                 let disk = sound.disk.crash(Crash::KeepAll);
                 disk.flip_bit(log, bit).expect("there is such a bit");
-                let judged = judge(&sound, &disk);
+                let judged = judge(&sound, &disk, log, bit / 8);
                 let damaged =
                     judged.unwrap_or_else(|failed| panic!("{}, {log}, bit {bit}: {}", script.name, failed.what));
                 flips += 1;

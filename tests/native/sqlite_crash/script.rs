@@ -100,7 +100,8 @@ fn shrinking() -> Script {
     let mut script = Script::of(
         "shrinking",
         &[
-            "PRAGMA auto_vacuum = FULL; CREATE TABLE t(a, b)",
+            "PRAGMA auto_vacuum = FULL",
+            "CREATE TABLE t(a, b)",
             "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 30) \
              INSERT INTO t SELECT i, zeroblob(1500) FROM n",
             "DELETE FROM t WHERE a > 5",
@@ -110,8 +111,8 @@ fn shrinking() -> Script {
             "DELETE FROM t",
         ],
     );
-    script.steps.insert(4, Step::Checkpoint);
-    script.steps.insert(7, Step::Slice);
+    script.steps.insert(5, Step::Checkpoint);
+    script.steps.insert(8, Step::Slice);
     script
 }
 
