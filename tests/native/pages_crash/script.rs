@@ -66,206 +66,70 @@ fn limits(soft_bytes: u64, hard_bytes: u64, spill_bytes: usize) -> Options {
     Options { soft_bytes, hard_bytes, spill_bytes, ..Options::default() }
 }
 
-fn write(file: usize, page: u64, pages: usize) -> Step {
-    Step::Write { file, offset: page * PAGE, len: pages * PAGE_BYTES }
-}
-
-fn some(file: usize, offset: u64, len: usize) -> Step {
-    Step::Write { file, offset, len }
-}
-
-fn commit(files: &[usize], durability: Durability) -> Step {
-    Step::Commit { files: files.to_vec(), durability }
-}
-
-fn full(files: &[usize]) -> Step {
-    commit(files, Durability::Full)
-}
-
-fn normal(files: &[usize]) -> Step {
-    commit(files, Durability::Normal)
-}
-
-/// Scripts of at most 40 operations of the disk, each for one thing that may go wrong.
-pub fn by_hand() -> Vec<Script> {
-    use Step::{Checkpoint, Discard, Durable, Hold, Len, Release, Reopen, Settle, Slice};
-    let one =
-        vec![write(0, 0, 1), full(&[0]), write(0, 0, 1), full(&[0]), write(0, 0, 2), normal(&[0]), write(0, 1, 1)];
-    let atomic = vec![
-        write(0, 0, 1),
-        write(1, 0, 2),
-        full(&[0, 1]),
-        some(0, 10, 50),
-        some(1, 4000, 200),
-        normal(&[0, 1]),
-        Len { file: 1, len: 100 },
-        write(0, 0, 1),
-        normal(&[1, 0]),
-        Durable,
-        write(0, 0, 1),
-        write(1, 0, 1),
-        commit(&[0, 1], Durability::Off),
-        write(2, 0, 1),
-        full(&[2]),
-    ];
+/// Scripts of at most 40 operations of the disk, each for one thing that may go wrong. [`parse`] has the notation.
+const BY_HAND: [(&str, &str); 12] = [
+    ("one file", "w0:0+1 F0 w0:0+1 F0 w0:0+2 N0 w0:1+1"),
+    (
+        "atomic over files",
+        "w0:0+1 w1:0+2 F01 b0:10+50 b1:4000+200 N01 l1:100 w0:0+1 N10 durable w0:0+1 w1:0+1 O01 w2:0+1 F2",
+    ),
     // The same records again and again: an old tail ends where a new record does.
-    let mut recycled = vec![write(0, 0, 3), full(&[0])];
-    for _ in 0..3 {
-        recycled.extend([
-            write(0, 0, 1),
-            normal(&[0]),
-            write(0, 1, 1),
-            normal(&[0]),
-            write(0, 2, 1),
-            full(&[0]),
-            Checkpoint,
-        ]);
-    }
-    recycled.extend([write(0, 1, 1), full(&[0])]);
-    let direct = vec![
-        write(0, 0, 1),
-        full(&[0]),
-        write(0, 1, 20),
-        full(&[0]),
-        write(1, 0, 9),
-        write(0, 21, 6),
-        full(&[0, 1]),
-        write(0, 27, 8),
-        Discard { file: 0 },
-        write(0, 27, 1),
-        full(&[0]),
-        Checkpoint,
-    ];
-    let cut = vec![
-        write(0, 0, 6),
-        full(&[0]),
-        Checkpoint,
-        Len { file: 0, len: 5000 },
-        full(&[0]),
-        some(0, 9000, 100),
-        full(&[0]),
-        Len { file: 0, len: 0 },
-        write(0, 0, 4),
-        normal(&[0]),
-        Len { file: 0, len: 8192 },
-        normal(&[0]),
-        write(0, 2, 5),
-        full(&[0]),
-        Checkpoint,
-    ];
-    let slices = vec![
-        write(0, 0, 4),
-        write(1, 0, 4),
-        full(&[0, 1]),
-        write(0, 1, 2),
-        normal(&[0]),
-        Slice,
-        write(0, 1, 1),
-        normal(&[0]),
-        Slice,
-        write(1, 0, 1),
-        write(0, 3, 1),
-        full(&[0, 1]),
-        Slice,
-        Slice,
-        Slice,
-        write(0, 0, 1),
-        normal(&[0]),
-        Slice,
-    ];
-    let held = vec![
-        write(0, 0, 3),
-        normal(&[0]),
-        Hold,
-        write(0, 1, 1),
-        write(1, 0, 1),
-        full(&[0, 1]),
-        Checkpoint,
-        Slice,
-        Release,
-        Hold,
-        Checkpoint,
-        write(0, 0, 1),
-        normal(&[0]),
-        Slice,
-        Release,
-        Slice,
-    ];
-    let settled = vec![
-        write(0, 0, 2),
-        write(1, 0, 2),
-        full(&[0, 1]),
-        write(0, 0, 1),
-        normal(&[0]),
-        Settle { file: 0 },
-        write(0, 1, 1),
-        normal(&[0]),
-        Settle { file: 1 },
-        write(1, 0, 1),
-        full(&[1]),
-    ];
-    let reopened = vec![
-        write(0, 0, 2),
-        normal(&[0]),
-        Reopen,
-        write(0, 1, 1),
-        normal(&[0]),
-        Checkpoint,
-        write(0, 0, 1),
-        normal(&[0]),
-        Reopen,
-        write(0, 2, 10),
-        full(&[0]),
-        Reopen,
-        write(1, 0, 1),
-        normal(&[1]),
-        Durable,
-    ];
-    let spilled = vec![
-        write(0, 0, 6),
-        full(&[0]),
-        write(0, 0, 3),
-        write(1, 0, 1),
-        full(&[0, 1]),
-        write(0, 1, 4),
-        Discard { file: 0 },
-        write(0, 4, 1),
-        full(&[0]),
-    ];
-    let spilled_amid = vec![
-        write(0, 0, 4),
-        normal(&[0]),
-        write(0, 0, 3),
-        Slice,
-        write(1, 0, 1),
-        normal(&[1]),
-        Slice,
-        Len { file: 0, len: 5000 },
-        write(0, 1, 2),
-        normal(&[0]),
-        Durable,
-    ];
-    let scripts = [
-        ("one file", one),
-        ("atomic over files", atomic),
-        ("recycled log", recycled),
-        ("direct", direct),
-        ("cut", cut),
-        ("slices", slices),
-        ("held", held),
-        ("settled", settled),
-        ("reopened", reopened),
-        ("spilled", spilled),
-        ("spilled amid a checkpoint", spilled_amid),
-    ];
-    let script = |(name, steps): (&str, Vec<Step>)| {
-        let mut script = Script::of(name, steps);
+    (
+        "recycled log",
+        "w0:0+3 F0 w0:0+1 N0 w0:1+1 N0 w0:2+1 F0 checkpoint w0:0+1 N0 w0:1+1 N0 w0:2+1 F0 checkpoint \
+         w0:0+1 N0 w0:1+1 N0 w0:2+1 F0 checkpoint w0:1+1 F0",
+    ),
+    ("direct", "w0:0+1 F0 w0:1+20 F0 w1:0+9 w0:21+6 F01 w0:27+8 d0 w0:27+1 F0 checkpoint"),
+    ("discarded direct", "w0:0+1 F0 w0:1+20 w1:0+1 F1 d0 w0:1+1 F0 w0:2+18 reopen w0:2+1 F0 checkpoint"),
+    ("cut", "w0:0+6 F0 checkpoint l0:5000 F0 b0:9000+100 F0 l0:0 w0:0+4 N0 l0:8192 N0 w0:2+5 F0 checkpoint"),
+    ("slices", "w0:0+4 w1:0+4 F01 w0:1+2 N0 slice w0:1+1 N0 slice w1:0+1 w0:3+1 F01 slice slice slice w0:0+1 N0 slice"),
+    ("held", "w0:0+3 N0 hold w0:1+1 w1:0+1 F01 checkpoint slice release hold checkpoint w0:0+1 N0 slice release slice"),
+    ("settled", "w0:0+2 w1:0+2 F01 w0:0+1 N0 s0 w0:1+1 N0 s1 w1:0+1 F1"),
+    ("reopened", "w0:0+2 N0 reopen w0:1+1 N0 checkpoint w0:0+1 N0 reopen w0:2+10 F0 reopen w1:0+1 N1 durable"),
+    ("spilled", "w0:0+6 F0 w0:0+3 w1:0+1 F01 w0:1+4 d0 w0:4+1 F0"),
+    ("spilled amid a checkpoint", "w0:0+4 N0 w0:0+3 slice w1:0+1 N1 slice l0:5000 w0:1+2 N0 durable"),
+];
+
+/// All of them.
+pub fn by_hand() -> Vec<Script> {
+    let script = |(name, steps): (&str, &str)| {
+        let mut script = Script::of(name, steps.split_whitespace().map(parse).collect());
         if name.starts_with("spilled") {
             script.options.spill_bytes = 2 * PAGE_BYTES;
         }
         script
     };
-    scripts.into_iter().map(script).collect()
+    BY_HAND.into_iter().map(script).collect()
+}
+
+/// A step: `w0:1+2` writes two pages of file 0 from page 1 on, `b0:1+2` bytes, `l0:5` sets the length, `d0` discards, `s0`
+/// settles; `F01`, `N01` and `O01` commit files 0 and 1 at Full, Normal and Off; the others are words.
+fn parse(step: &str) -> Step {
+    let number = |text: &str| text.parse::<u64>().unwrap_or_else(|_| panic!("{step}"));
+    let (head, place) = step.split_once(':').unwrap_or((step, "0"));
+    let (place, count) = place.split_once('+').unwrap_or((place, "0"));
+    let (place, count) = (number(place), number(count) as usize);
+    let (kind, files) = head.split_at(1);
+    let files = || files.bytes().map(|file| usize::from(file - b'0')).collect::<Vec<_>>();
+    let file = || files()[0];
+    let commit = |durability| Step::Commit { files: files(), durability };
+    match (kind, step) {
+        (_, "durable") => Step::Durable,
+        (_, "slice") => Step::Slice,
+        (_, "checkpoint") => Step::Checkpoint,
+        (_, "hold") => Step::Hold,
+        (_, "release") => Step::Release,
+        (_, "reopen") => Step::Reopen,
+        ("w", _) => Step::Write { file: file(), offset: place * PAGE, len: count * PAGE_BYTES },
+        ("b", _) => Step::Write { file: file(), offset: place, len: count },
+        ("l", _) => Step::Len { file: file(), len: place },
+        ("d", _) => Step::Discard { file: file() },
+        ("s", _) => Step::Settle { file: file() },
+        ("F", _) => commit(Durability::Full),
+        ("N", _) => commit(Durability::Normal),
+        ("O", _) => commit(Durability::Off),
+        _ => panic!("{step}"),
+    }
 }
 
 /// A script by seed.
