@@ -126,13 +126,16 @@ matrix('snapshots', (place) => {
         }
         isDone = true;
       })();
-      const reader = await openDatabase('one.db');
-      await reader.exec("ATTACH 'two.db' AS other");
-      do {
-        const { n, m } = await reader.get('SELECT a.n, b.n AS m FROM a, other.b');
-        if (n !== m) torn.push([n, m]);
-      } while (!isDone);
-      await write;
+      // SQLite begins to read its main database first, so what it reads of the other is as new, or newer.
+      const readers = [['one.db', 'two.db', 'a', 'b'], ['two.db', 'one.db', 'b', 'a']].map(async ([main, attached, first, second]) => {
+        const reader = await openDatabase(main);
+        await reader.exec(`ATTACH '${attached}' AS other`);
+        do {
+          const { n, m } = await reader.get(`SELECT x.n, y.n AS m FROM main.${first} AS x, other.${second} AS y`);
+          if (n > m) torn.push([main, n, m]);
+        } while (!isDone);
+      });
+      await Promise.all([write, ...readers]);
       await failure(one.transaction(async (tx) => {
         await tx.run('UPDATE a SET n = -1');
         await tx.run('UPDATE other.b SET n = -1');
@@ -184,6 +187,65 @@ matrix('snapshots', (place) => {
     assert.ok(found.a.count >= acknowledged, `${acknowledged} were acknowledged, ${found.a.count} are there`);
     assert.equal(found.a.most, found.a.count);
     assert.deepEqual(found.sound, ['ok', 'ok']);
+  });
+
+  test('a damaged log: read-only as of before the damage, refused, or cut there, as the app says; and never in silence', async () => {
+    const store = `damaged-${place.mode}`;
+    const first = await place.tab({ store });
+    const written = await first.run(async () => {
+      const store = await openStore();
+      const db = await store.sqlite.open('log.db');
+      await db.exec("CREATE TABLE t(a); INSERT INTO t VALUES ('before')");
+      await db.run("INSERT INTO t VALUES ('to be damaged')");
+      for (let index = 0; index < 5; index += 1) await db.run("INSERT INTO t VALUES ('after')");
+      return (await store.metrics()).log;
+    });
+    await first.close();
+    const second = await place.tab({ store });
+    const found = await second.run(async () => {
+      const events = [];
+      const reopen = (options) => openStore({ waitMs: 20_000, onEvent: (event) => event.type === 'mode' || events.push(event), ...options });
+      const name = new URL(location.href).searchParams.get('store');
+      // The tab before lets go of its files when it lets go of the store.
+      await navigator.locks.request(`statik:${name}`, () => {});
+      const root = await navigator.storage.getDirectory();
+      const folder = await (await (await root.getDirectoryHandle('statik')).getDirectoryHandle(name)).getDirectoryHandle('.statik');
+      let isFound = false;
+      for (const log of ['log-a', 'log-b']) {
+        const handle = await folder.getFileHandle(log);
+        const bytes = new Uint8Array(await (await handle.getFile()).arrayBuffer());
+        const at = new TextDecoder('latin1').decode(bytes).indexOf('to be damaged');
+        if (at === -1) continue;
+        isFound = true;
+        bytes[at] ^= 1;
+        const writable = await handle.createWritable();
+        await writable.write(bytes);
+        await writable.close();
+      }
+      const refused = await failure(reopen({ recover: 'refuse' }));
+      const look = async (store) => {
+        const db = await store.sqlite.open('log.db', { mustExist: true });
+        const rows = (await db.all('SELECT a FROM t')).map(({ a }) => a);
+        const written = await db.run("INSERT INTO t VALUES ('new')").then(({ changes }) => changes, ({ code }) => code);
+        await store.close();
+        return { rows, written };
+      };
+      const readOnly = await look(await reopen({}));
+      const cut = await look(await reopen({ recover: 'truncate' }));
+      const seen = events.length;
+      const sound = await look(await reopen({}));
+      return { isFound, refused: refused.code, readOnly, cut, events: events.slice(0, seen), later: events.slice(seen), sound };
+    });
+    assert.ok(written.bytes > 0 && found.isFound, 'the log still has what is damaged');
+    assert.equal(found.refused, 'Corrupt');
+    assert.deepEqual(found.readOnly, { rows: ['before'], written: 'ReadOnly' });
+    assert.deepEqual(found.cut, { rows: ['before'], written: 1 });
+    assert.deepEqual([found.sound, found.later], [{ rows: ['before', 'new'], written: 1 }, []]);
+    assert.deepEqual(found.events.map(({ type }) => type), ['damaged', 'damaged']);
+    for (const { file, offset, sequence, reason } of found.events) {
+      assert.match(file, /^\.statik\/log-[ab]$/);
+      assert.ok(offset > 0 && sequence > 0 && sequence < written.newest && reason.length > 20, JSON.stringify(found.events));
+    }
   });
 
   test('after a checkpoint, and after closing, the file is one that sqlite3 opens', async () => {

@@ -4,6 +4,7 @@ use js_sys::{Object, SharedArrayBuffer};
 use statik_bridge::pages::PageStore;
 use statik_bridge::{CacheUse, Server, board};
 use statik_browser::{Doorbell, SharedCells, clock};
+use statik_disk::Kind;
 use wasm_bindgen::prelude::wasm_bindgen;
 use wasm_bindgen::{JsCast, JsValue};
 
@@ -72,7 +73,11 @@ impl IoServer {
 
     /// Serves until [`IoServer::stop`], then flushes and closes every handle.
     pub async fn serve(&self) -> JsResult<()> {
-        let served = self.server.serve(&self.doorbell).await;
+        let served = match self.server.serve(&self.doorbell).await {
+            // Where the log is damaged nothing is copied from it, which is not news.
+            Err(error) if error.kind() == Kind::ReadOnly && self.server.host().damage().is_some() => Ok(()),
+            served => served,
+        };
         let closed = self.server.host().close();
         served.and(closed).map_err(thrown)
     }
