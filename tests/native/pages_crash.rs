@@ -77,7 +77,7 @@ fn a_crash_at_any_operation_of_a_short_script_loses_nothing_durable() {
 #[test]
 fn a_crash_at_any_operation_of_a_random_script_loses_nothing_durable() {
     let (mut seed, mut judged) = (seed(), 0);
-    while judged < points(4) {
+    while judged < points(76) {
         judged += crash_both(&script::by_seed(seed, 6 + (seed % 12) as usize), 1, seed..seed + 2);
         seed += 1;
     }
@@ -87,7 +87,7 @@ fn a_crash_at_any_operation_of_a_random_script_loses_nothing_durable() {
 #[test]
 fn a_crash_in_a_long_history_loses_nothing_durable() {
     let (mut seed, mut judged) = (seed() + (1 << 32), 0);
-    while judged < points(3) {
+    while judged < points(22) {
         judged += crash_both(&script::by_seed(seed, 150), 11, seed..seed + 2);
         seed += 1;
     }

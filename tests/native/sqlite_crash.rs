@@ -57,7 +57,7 @@ fn a_crash_at_any_operation_loses_nothing_durable() {
 #[test]
 fn a_crash_in_a_long_history_loses_nothing_durable() {
     let (mut seed, mut judged) = (seed(), 0);
-    while judged < points(1) {
+    while judged < points(2) {
         let script = by_seed(seed, 40);
         let crashed = crash(&script, 25, seed..seed + 2);
         judged += crashed.unwrap_or_else(|what| panic!("{}: {what}", script.name));

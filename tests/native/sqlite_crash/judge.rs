@@ -63,13 +63,13 @@ impl<'a> Judge<'a> {
         let record = Rc::clone(&moments);
         let opening = disk.crash(Crash::Process);
         opening.watch(move |disk| record.borrow_mut().push(disk.crash(Crash::Process)));
-        let (world, found) = self.recover(&opening, allowed)?;
+        let (world, found) = self.sound(&opening, allowed)?;
         let moments = moments.take();
         // Each survivor tries one operation of the recovery; there are many survivors.
         if let Some(moment) = moments.get(print as usize % moments.len().max(1)) {
             self.points += 1;
             let allowed = if pending { allowed.clone() } else { found..=found };
-            let again = self.recover(&moment.crash(Crash::Seed(print)), &allowed);
+            let again = self.sound(&moment.crash(Crash::Seed(print)), &allowed);
             again.map_err(|what| format!("a crash of the recovery of {found}: {what}"))?;
         }
         drop(world);
@@ -82,18 +82,22 @@ impl<'a> Judge<'a> {
     }
 
     /// The databases on a survivor, if they are sound, and the index of their state.
+    fn sound(&self, disk: &SimDisk, allowed: &RangeInclusive<usize>) -> Result<(World, usize), String> {
+        let (world, found) = self.recover(disk, allowed)?;
+        let findings = world.findings().map_err(|error| format!("checking: {error}"))?;
+        if findings.is_empty() { Ok((world, found)) } else { Err(format!("not sound: {}", findings.join("; "))) }
+    }
+
+    /// The databases on a survivor, and the index of their state.
     fn recover(&self, disk: &SimDisk, allowed: &RangeInclusive<usize>) -> Result<(World, usize), String> {
         let open = || {
             let world = World::open(disk, &self.script.options, self.script.attach)?;
-            let (state, findings) = (world.state()?, world.findings()?);
-            Ok((world, state, findings))
+            let state = world.state()?;
+            Ok((world, state))
         };
-        let (world, state, findings) = open().map_err(|error: super::world::Failed| format!("reopening: {error}"))?;
+        let (world, state) = open().map_err(|error: super::world::Failed| format!("reopening: {error}"))?;
         if let Some(damage) = world.store.damage() {
             return Err(format!("a crash is taken for damage: {damage:?}"));
-        }
-        if !findings.is_empty() {
-            return Err(format!("not sound: {}", findings.join("; ")));
         }
         match allowed.clone().rev().find(|at| self.states[*at] == state) {
             Some(found) => Ok((world, found)),
@@ -111,7 +115,7 @@ impl<'a> Judge<'a> {
         let state = world.state().map_err(|error| format!("reading: {error}"))?;
         let own = [state.clone()];
         let judge = Judge::new(self.script, &own);
-        judge.recover(&disk.crash(Crash::LoseAll), &(0..=0)).map_err(|what| format!("crashed again: {what}"))?;
+        judge.sound(&disk.crash(Crash::LoseAll), &(0..=0)).map_err(|what| format!("crashed again: {what}"))?;
         world.local.checkpoint().map_err(|error| format!("checkpointing: {error}"))?;
         judge
             .recover(&plain(&disk.crash(Crash::LoseAll)), &(0..=0))

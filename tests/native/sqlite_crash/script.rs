@@ -239,7 +239,7 @@ fn transaction(random: &mut Random) -> String {
     let mut sql = "BEGIN; ".to_owned();
     for _ in 0..=random.below(4) {
         let (table, key, count) = (random.below(4), random.below(60), 1 + random.below(12));
-        let words = "word ".repeat(1 + random.below(500));
+        let words = "word ".repeat(1 + random.below(200));
         sql += &match random.below(9) {
             0..4 => format!(
                 "WITH RECURSIVE n(i) AS (SELECT {key} UNION ALL SELECT i + 1 FROM n WHERE i < {key} + {count}) \
@@ -247,7 +247,7 @@ fn transaction(random: &mut Random) -> String {
             ),
             4 | 5 => format!("UPDATE t{table} SET v = v || 'x{key}' WHERE k % 7 = {key} % 7; "),
             6 => format!("DELETE FROM t{table} WHERE k % 5 = {key} % 5; "),
-            7 => format!("INSERT OR REPLACE INTO t0 VALUES ({key}, $blob({})); ", 1 + random.below(100_000)),
+            7 => format!("INSERT OR REPLACE INTO t0 VALUES ({key}, $blob({})); ", 1 + random.below(80_000)),
             _ => format!("CREATE INDEX IF NOT EXISTS i{key} ON t{}(v); ", table % 2),
         };
     }
