@@ -30,6 +30,10 @@ async fn check_changed() {
         bell.changed(seen, Duration::MAX).await;
     }
     ringer.terminate();
+    let before_ms = clock::now_ms();
+    bell.changed(bell.count(), Duration::from_millis(30)).await;
+    // Browsers round their clocks, and their timers, to a millisecond.
+    assert!(clock::now_ms() - before_ms >= 28.0, "nobody rang, and time is not over");
 }
 
 #[wasm_bindgen_test]

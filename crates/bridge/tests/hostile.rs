@@ -180,11 +180,13 @@ fn a_server_survives_bytes_that_change_under_it() {
 #[test]
 fn a_server_and_its_clients_survive_a_board_that_somebody_scribbles_on() {
     const OFTEN_BYTES: u64 = 36_928;
+    const EXPECTED: [Kind; 3] = [Kind::Busy, Kind::Conflict, Kind::Invalid];
     let options = ClientOptions { deadline: Duration::from_secs(30), spin: 0 };
     let (mut done, mut closed) = (0, 0);
-    for seed in 0..60 {
+    for seed in 0..20 {
         let server = Thread::spawn(|| DiskHost::in_memory(MemDisk::new()));
         let (board, mut random, stop) = (server.board().clone(), Random(seed), AtomicBool::new(false));
+        let (mut unexpected, mut took) = (Vec::new(), Duration::ZERO);
         thread::scope(|scope| {
             scope.spawn(|| {
                 while !stop.load(SeqCst) {
@@ -200,15 +202,18 @@ fn a_server_and_its_clients_survive_a_board_that_somebody_scribbles_on() {
                 match change(client, round as u8) {
                     Ok(()) => done += 1,
                     Err(error) if matches!(error.kind(), Kind::Corrupt | Kind::Closed) => closed += 1,
-                    Err(error) => assert!(matches!(error.kind(), Kind::Busy | Kind::Conflict), "seed {seed}: {error}"),
+                    // The board says that somebody else has the lock, or changed the file.
+                    Err(error) => unexpected.extend((!EXPECTED.contains(&error.kind())).then_some(error)),
                 }
             }
             stop.store(true, SeqCst);
-            assert!(start.elapsed() < Duration::from_secs(25), "seed {seed}: a call hangs");
+            took = start.elapsed();
         });
+        assert!(unexpected.is_empty(), "seed {seed}: {unexpected:?}");
+        assert!(took < Duration::from_secs(25), "seed {seed}: a call hangs");
         server.stop().expect("the server neither fails nor panics");
     }
-    assert!(done > 100 && closed > 10, "both happen: {done}, {closed}");
+    assert!(done > 30 && closed > 3, "both happen: {done}, {closed}");
 }
 
 /// A transaction on two files, whatever comes of it.

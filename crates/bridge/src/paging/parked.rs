@@ -18,6 +18,10 @@ const GATHER_MS: f64 = 1.0;
 /// one in idle time.
 const BLOCKED_MS: f64 = 2.0;
 const BLOCKED_IDLE_MS: f64 = 50.0;
+/// A checkpoint that nobody waits for goes on when nobody asked for anything for so long, or, where there is no such
+/// pause, after so long again: a slice takes about a millisecond, and whoever asks meanwhile waits for it.
+const QUIET_MS: f64 = 5.0;
+const PACE_MS: f64 = 10.0;
 /// When to try again after a checkpoint in idle time failed.
 const FAILED_MS: f64 = 1000.0;
 
@@ -37,6 +41,9 @@ pub(super) struct Parked {
     flush_at_ms: Option<f64>,
     /// No checkpoint before.
     checkpoint_at_ms: f64,
+    /// When the last request came, and the last slice of a checkpoint was copied.
+    asked_ms: f64,
+    sliced_ms: f64,
     /// Since when an old view stands in the way of `room`.
     blocked_since_ms: Option<f64>,
 }
@@ -110,6 +117,9 @@ impl Parked {
 impl Paging {
     /// Does what is due. `idle`: no request is queued, so what takes longer may be done, too. Whether something was.
     pub(crate) fn tend(&mut self, store: &dyn PageStore, idle: bool, now_ms: f64) -> bool {
+        if !idle {
+            self.parked.asked_ms = now_ms;
+        }
         let expired = self.expire(now_ms);
         let flushed = self.flush_if_due(store, idle, now_ms);
         let checkpointed = if self.parked.is_crowded() {
@@ -253,42 +263,48 @@ impl Paging {
         if now_ms < self.parked.checkpoint_at_ms || !asked && !store.wants_checkpoint() {
             return false;
         }
-        match self.slice(store) {
-            Ok(Checkpoint::More) => true,
-            Ok(Checkpoint::Idle) => {
+        let next_ms = (self.parked.asked_ms + QUIET_MS).min(self.parked.sliced_ms + PACE_MS);
+        if !asked && now_ms < next_ms {
+            self.parked.checkpoint_at_ms = next_ms;
+            return false;
+        }
+        self.parked.sliced_ms = now_ms;
+        let left = store.checkpoint_target().map(|target| target.is_some());
+        match left.and_then(|left| if left { self.slice(store).map(Some) } else { Ok(None) }) {
+            Ok(Some(Checkpoint::More | Checkpoint::Idle)) => {
                 let checkpointed = store.usage().checkpointed;
-                let done = !matches!(store.checkpoint_target(), Ok(Some(_)));
-                let (answered, left) = std::mem::take(&mut self.parked.checkpoints)
-                    .into_iter()
-                    .partition(|(_, goal)| done || *goal <= checkpointed);
-                self.parked.checkpoints = left;
-                self.answer_checkpoints(answered, Ok(()));
-                if !asked && done && store.wants_checkpoint() {
-                    self.parked.checkpoint_at_ms = now_ms + FAILED_MS;
-                }
+                self.answer_checkpoints(|goal| goal <= checkpointed, Ok(()));
                 true
             }
-            Ok(Checkpoint::Blocked(target)) => {
+            Ok(None) => {
+                self.answer_checkpoints(|_| true, Ok(()));
+                if store.wants_checkpoint() {
+                    // It is of no use now.
+                    self.parked.checkpoint_at_ms = now_ms + FAILED_MS;
+                }
+                asked
+            }
+            Ok(Some(Checkpoint::Blocked(target))) => {
                 let context = format!("checkpointing: a view older than commit {target} is in use");
-                let asked = std::mem::take(&mut self.parked.checkpoints);
-                self.answer_checkpoints(asked, Err(Error::new(Kind::Busy, context)));
+                self.answer_checkpoints(|_| true, Err(Error::new(Kind::Busy, context)));
                 self.parked.checkpoint_at_ms = now_ms + BLOCKED_IDLE_MS;
-                !self.answers.is_empty()
+                asked
             }
             Err(error) => {
                 if !asked {
                     self.metrics.record(Op::Checkpoint, 0.0, None);
                 }
-                let asked = std::mem::take(&mut self.parked.checkpoints);
-                self.answer_checkpoints(asked, Err(error));
+                self.answer_checkpoints(|_| true, Err(error));
                 self.parked.checkpoint_at_ms = now_ms + FAILED_MS;
-                !self.answers.is_empty()
+                asked
             }
         }
     }
 
-    fn answer_checkpoints(&mut self, asked: Vec<(Ask, u64)>, result: Result<()>) {
+    /// Answers who waits for a checkpoint up to a commit for which `done` says yes.
+    fn answer_checkpoints(&mut self, done: impl Fn(u64) -> bool, result: Result<()>) {
         let reply = result.map(|()| (0, Vec::new()));
-        self.answers.extend(asked.into_iter().map(|(ask, _)| (ask, reply.clone())));
+        let Paging { parked, answers, .. } = self;
+        answers.extend(parked.checkpoints.extract_if(.., |(_, goal)| done(*goal)).map(|(ask, _)| (ask, reply.clone())));
     }
 }
