@@ -1,7 +1,7 @@
 //! Neither end trusts the other: whatever bytes it finds in the ring, it neither panics, nor hangs, nor allocates
 //! much. Every run is made from a seed.
 
-use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -186,18 +186,21 @@ fn a_server_and_its_clients_survive_a_board_that_somebody_scribbles_on() {
     for seed in 0..20 {
         let server = Thread::spawn(|| DiskHost::in_memory(MemDisk::new()));
         let (board, mut random, stop) = (server.board().clone(), Random(seed), AtomicBool::new(false));
+        let scribbled = AtomicUsize::new(0);
         let (mut unexpected, mut took) = (Vec::new(), Duration::ZERO);
         thread::scope(|scope| {
             scope.spawn(|| {
                 while !stop.load(SeqCst) {
                     let bytes = if random.below(2) == 0 { OFTEN_BYTES } else { board.len() as u64 };
                     board.store(random.below(bytes / 4) as usize, random.number() as i32);
+                    scribbled.fetch_add(1, SeqCst);
                     thread::sleep(Duration::from_micros(random.below(100)));
                 }
             });
             let start = Instant::now();
             let clients = [(); 2].map(|()| server.client(options).expect("a client"));
-            for round in 0..40 {
+            // Long enough for both: however the threads take turns, the clients work on a board that is scribbled on.
+            for round in (0..).take_while(|round| *round < 40 || scribbled.load(SeqCst) < 500) {
                 let client = &clients[round % 2];
                 match change(client, round as u8) {
                     Ok(()) => done += 1,
