@@ -44,7 +44,11 @@ fn contents(store: &Store, paths: &[String]) -> Contents {
         let mut bytes = Vec::new();
         for page in (0..PAGES.min(last + 1)).chain([last]) {
             let mut buf = vec![0; PAGE_BYTES];
-            store.read(file, view.seq, page, &mut buf, &mut |_, _| ()).expect("it reads");
+            // A log under right checksums may name bytes that its file has not: reading says so.
+            if let Err(error) = store.read(file, view.seq, page, &mut buf, &mut |_, _| ()) {
+                assert_eq!(error.kind(), Kind::Corrupt, "{error}");
+                buf = error.to_string().into_bytes();
+            }
             bytes.extend(buf);
         }
         store.detach(file);
