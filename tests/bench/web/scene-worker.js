@@ -78,14 +78,13 @@ const calls = {
     return { commits, ms: performance.now() - startedAt };
   },
 
-  /** Waits until this connection sees what another has committed: to some engines that is news, which takes a while. */
-  async awaitNews(number) {
+  /** Waits until this connection sees what others have committed: to some engines that is news, which takes a while. */
+  async awaitValue(sql, expected) {
     const startedAt = performance.now();
     for (;;) {
-      const [[isThere]] = await calls.all("SELECT count(*) FROM sqlite_schema WHERE name = 'news'");
-      const [[seen]] = Number(isThere) === 1 ? await calls.all('SELECT number FROM news') : [[undefined]];
-      if (Number(seen) === number) return;
-      if (performance.now() - startedAt > NEWS_LIMIT_MS) throw new Error(`wrong result: after ${NEWS_LIMIT_MS} ms a reader sees transaction ${seen} of ${number}`);
+      const [[value]] = await calls.all(sql);
+      if (Number(value) === expected) return;
+      if (performance.now() - startedAt > NEWS_LIMIT_MS) throw new Error(`wrong result: after ${NEWS_LIMIT_MS} ms ${sql} gives ${value} instead of ${expected}`);
       await nextTask();
     }
   },

@@ -94,8 +94,7 @@ function contended(engine) {
     const [first] = connections;
     await first.call('exec', ['CREATE TABLE counter(n INTEGER NOT NULL); INSERT INTO counter VALUES (0)']);
     const { ms, answers } = await timed(connections, 'increment', [INCREMENTS]);
-    const [[n]] = await first.call('all', ['SELECT n FROM counter']);
-    if (Number(n) !== INCREMENTING * INCREMENTS) throw new Error(`wrong result: ${INCREMENTING * INCREMENTS} increments gave ${n}`);
+    await first.call('awaitValue', ['SELECT n FROM counter', INCREMENTING * INCREMENTS]);
     return { ms, busy: sum(answers) };
   });
 }
@@ -109,12 +108,14 @@ function readers(engine) {
       CREATE TABLE news(number INTEGER NOT NULL);
       INSERT INTO news VALUES (0);
       COMMIT`]);
-    for (const reader of reading) await reader.call('awaitNews', [0]);
+    for (const reader of reading) {
+      await reader.call('awaitValue', ["SELECT count(*) FROM sqlite_schema WHERE name = 'news'", 1]);
+    }
     const [written, { answers }] = await Promise.all([
       writer.call('transfer', [ACCOUNTS, COMMIT_EVERY_MS, READ_MS]),
       timed(reading, 'scan', [ACCOUNTS, ACCOUNTS * BALANCE, READ_MS]),
     ]);
-    for (const reader of reading) await reader.call('awaitNews', [written.commits]);
+    for (const reader of reading) await reader.call('awaitValue', ['SELECT number FROM news', written.commits]);
     return {
       rowsPerSecond: sum(answers.map(({ scans, ms }) => (scans * ACCOUNTS * 1000) / ms)),
       commitsPerSecond: (written.commits * 1000) / written.ms,
@@ -129,9 +130,7 @@ function group(engine) {
     await first.call('exec', ['CREATE TABLE event(id INTEGER PRIMARY KEY, body TEXT NOT NULL)']);
     const one = await timed([first], 'commit', [COMMITS_EACH]);
     const all = await timed(connections, 'commit', [COMMITS_EACH]);
-    const [[n]] = await first.call('all', ['SELECT count(*) FROM event']);
-    const expected = (1 + COMMITTING) * COMMITS_EACH;
-    if (Number(n) !== expected) throw new Error(`wrong result: ${expected} commits gave ${n} rows`);
+    await first.call('awaitValue', ['SELECT count(*) FROM event', (1 + COMMITTING) * COMMITS_EACH]);
     return { one: (COMMITS_EACH * 1000) / one.ms, all: (COMMITTING * COMMITS_EACH * 1000) / all.ms };
   });
 }
