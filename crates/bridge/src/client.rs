@@ -181,6 +181,16 @@ impl Line {
         result.map(|(value, _)| value)
     }
 
+    /// As [`Line::run`], for what is posted: it is counted, and takes no time worth the price of the clock.
+    fn run_posted(&self, request: &Request, path: &str, bytes: u64, post: impl FnOnce() -> Result<()>) -> Result<()> {
+        let posted = post().map_err(|error| match error.path() {
+            None if !path.is_empty() => error.at(path),
+            _ => error,
+        });
+        self.metrics.record(request.op, 0.0, posted.is_ok().then_some(bytes));
+        posted
+    }
+
     /// A call whose payload is a path and whose answer says nothing but yes, or a number.
     fn ask_about(&self, request: &Request, path: &str) -> Result<u64> {
         self.run(request, path, || {

@@ -10,6 +10,7 @@
 //!
 //! This module knows neither files nor errors with paths: see `client` and `server`.
 
+use std::cell::Cell;
 use std::time::Duration;
 
 use crate::Cells;
@@ -82,21 +83,24 @@ pub enum Fault {
 /// What is wrong with bytes that a caller posted.
 pub type Broken = String;
 
-/// When a caller gives up.
-#[derive(Clone, Copy)]
+/// When a caller gives up. The clock, which is dear in browsers, runs from the first time on that it has to wait.
 pub struct Deadline {
     clock: fn() -> f64,
-    end_ms: f64,
+    limit: Duration,
+    end_ms: Cell<Option<f64>>,
 }
 
 impl Deadline {
-    /// The moment `limit` from now by `clock`, which tells milliseconds and never goes back.
+    /// After waiting for `limit` by `clock`, which tells milliseconds and never goes back.
     pub fn after(limit: Duration, clock: fn() -> f64) -> Self {
-        Deadline { clock, end_ms: clock() + limit.as_secs_f64() * 1000.0 }
+        Deadline { clock, limit, end_ms: Cell::new(None) }
     }
 
     fn remaining(&self) -> Result<Duration, Fault> {
-        let left_ms = self.end_ms - (self.clock)();
+        let now_ms = (self.clock)();
+        let end_ms = self.end_ms.get().unwrap_or(now_ms + self.limit.as_secs_f64() * 1000.0);
+        self.end_ms.set(Some(end_ms));
+        let left_ms = end_ms - now_ms;
         if left_ms > 0.0 { Ok(Duration::from_secs_f64((left_ms / 1000.0).min(1e6))) } else { Err(Fault::Timeout) }
     }
 }

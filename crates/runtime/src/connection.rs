@@ -1,6 +1,7 @@
 //! A connection and its statements, as JavaScript sees them.
 
 use std::cell::{Cell, RefCell};
+use std::fmt::Display;
 use std::rc::{Rc, Weak};
 
 use js_sys::{Array, Object, Reflect};
@@ -59,7 +60,13 @@ impl Connection {
             statements.retain(|statement| statement.strong_count() > 0);
         }
         statements.push(Rc::downgrade(&statement));
-        Ok(Stmt { db: Rc::downgrade(&db), statement, done: Cell::new(false) })
+        Ok(Stmt { db: Rc::downgrade(&db), statement, done: Cell::new(false), names: RefCell::default() })
+    }
+
+    /// The rowid of the last insert.
+    #[wasm_bindgen(getter, js_name = lastInsertRowid)]
+    pub fn last_insert_rowid(&self) -> JsResult<JsValue> {
+        Ok(integer(self.open()?.last_insert_rowid()))
     }
 
     /// Whether a transaction is open.
@@ -159,6 +166,8 @@ pub struct Stmt {
     db: Weak<statik_sqlite::Connection>,
     statement: Rc<Slot>,
     done: Cell<bool>,
+    /// The columns' names, and how often SQLite had compiled the statement again by then.
+    names: RefCell<Option<(u32, Array)>>,
 }
 
 impl Stmt {
@@ -178,11 +187,20 @@ impl Stmt {
         self.with(|statement| statement.read_only().map_err(thrown))
     }
 
-    /// The columns' names.
+    /// The columns' names: the same array for as long as they are the same, so it is not to be changed.
     #[wasm_bindgen(getter, js_name = columnNames)]
     pub fn column_names(&self) -> JsResult<Array> {
-        let columns = self.with(|statement| statement.columns().map_err(thrown))?;
-        Ok(columns.into_iter().map(|column| JsValue::from(column.name)).collect())
+        self.with(|statement| {
+            let compiled = statement.recompiled().map_err(thrown)?;
+            let known =
+                self.names.borrow().as_ref().filter(|(then, _)| *then == compiled).map(|(_, names)| names.clone());
+            if let Some(names) = known {
+                return Ok(names);
+            }
+            let names: Array = statement.column_names().map_err(thrown)?.into_iter().map(JsValue::from).collect();
+            self.names.replace(Some((compiled, names.clone())));
+            Ok(names)
+        })
     }
 
     /// What the columns are, as `ColumnInfo[]`.
@@ -195,10 +213,9 @@ impl Stmt {
         self.done.set(false);
         self.with(|statement| {
             statement.reset();
-            statement.clear_bindings();
             let count = statement.parameter_count().map_err(thrown)?;
             if Array::is_array(params) {
-                bind_positional(statement, count, &Array::from(params))
+                bind_positional(statement, count, params.unchecked_ref())
             } else if params.is_undefined() {
                 bind_positional(statement, count, &Array::new())
             } else if params.is_object() && !params.is_instance_of::<js_sys::Uint8Array>() {
@@ -241,18 +258,15 @@ impl Stmt {
         self.done.get()
     }
 
-    /// Steps to the end; answers a `RunResult`.
-    pub fn run(&self) -> JsResult<Object> {
+    /// Runs it with these parameters, to its end; answers how many rows that changed.
+    pub fn run(&self, params: &JsValue) -> JsResult<f64> {
+        self.bind(params)?;
         let db = self.db.upgrade().ok_or_else(closed)?;
         let before = db.total_changes();
         self.with(|statement| statement.run().map_err(thrown))?;
         self.done.set(true);
         // SQLite remembers the last statement that changed something; this one may not have.
-        let changes = if db.total_changes() == before { 0 } else { db.changes() };
-        let shape = Object::new();
-        set(&shape, "changes", changes as f64);
-        set(&shape, "lastInsertRowid", integer(db.last_insert_rowid()));
-        Ok(shape)
+        Ok(if db.total_changes() == before { 0.0 } else { db.changes() as f64 })
     }
 
     /// Starts over, keeping what is bound.
@@ -268,7 +282,7 @@ impl Stmt {
     }
 }
 
-fn bind(statement: &mut Statement, index: usize, value: &JsValue, parameter: &str) -> JsResult<()> {
+fn bind(statement: &mut Statement, index: usize, value: &JsValue, parameter: &dyn Display) -> JsResult<()> {
     value_in(value, parameter, |value| statement.bind(index, value))?.map_err(thrown)
 }
 
@@ -277,7 +291,7 @@ fn bind_positional(statement: &mut Statement, count: usize, values: &Array) -> J
     if came as usize != count {
         return Err(invalid(format!("the statement has {count} parameters, {came} values came")));
     }
-    (1..=count).try_for_each(|index| bind(statement, index, &values.get(index as u32 - 1), &index.to_string()))
+    (1..=count).try_for_each(|index| bind(statement, index, &values.get(index as u32 - 1), &index))
 }
 
 fn bind_named(statement: &mut Statement, count: usize, params: &JsValue) -> JsResult<()> {

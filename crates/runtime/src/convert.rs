@@ -1,5 +1,7 @@
 //! Values, options and errors on their way between JavaScript and Rust.
 
+use std::fmt::Display;
+
 use js_sys::{Array, BigInt, JsString, Number, Object, Reflect, Uint8Array};
 use statik_bridge::CacheUse;
 use statik_bridge::metrics::Metrics;
@@ -107,7 +109,7 @@ pub fn value_out(value: Value<'_>) -> JsValue {
 }
 
 /// Hands `bind` what SQLite can store of `value`; `parameter` names it in errors.
-pub fn value_in<T>(value: &JsValue, parameter: &str, bind: impl FnOnce(Value<'_>) -> T) -> JsResult<T> {
+pub fn value_in<T>(value: &JsValue, parameter: &dyn Display, bind: impl FnOnce(Value<'_>) -> T) -> JsResult<T> {
     if let Some(number) = value.as_f64() {
         let exact = number.fract() == 0.0 && number.abs() <= MAX_SAFE as f64;
         // Minus zero has no integer.

@@ -44,11 +44,27 @@ pub struct Statement {
     /// Not one of the app's.
     untimed: bool,
     run: Option<Run>,
+    sampling: Sampling,
 }
+
+/// Reading the clock twice costs as much as a fast statement. So of a statement that is run again and again and is fast,
+/// only some runs are timed.
+#[derive(Default)]
+struct Sampling {
+    /// How many runs more take what the last one took.
+    skip: u32,
+    last_ms: f64,
+}
+
+/// What is fast, and how many runs of it one that is timed stands for.
+const FAST_MS: f64 = 0.05;
+const SAMPLE: u32 = 8;
 
 /// A statement between its first step and its end.
 #[derive(Default)]
 struct Run {
+    /// Its clock does not run: see [`Sampling`].
+    skipped: bool,
     /// When it went on, unless it is paused.
     since_ms: Option<f64>,
     /// The time before that.
@@ -81,6 +97,7 @@ impl Statement {
             sql: text[..used].to_owned(),
             untimed: false,
             run: None,
+            sampling: Sampling::default(),
         });
         // SQLite stops at a NUL without a word; what comes after it must not be dropped in silence.
         if text.as_bytes().get(used) == Some(&0) {
@@ -92,13 +109,6 @@ impl Statement {
     fn open(&self) -> Result<*mut ffi::sqlite3_stmt> {
         self.db.raw()?;
         Ok(self.raw)
-    }
-
-    fn check(&self, code: c_int, doing: &str) -> Result<()> {
-        match code {
-            ffi::SQLITE_OK => Ok(()),
-            code => Err(self.db.error(code, doing)),
-        }
     }
 
     /// The statement's text.
@@ -161,7 +171,10 @@ impl Statement {
                 ),
             }
         };
-        self.check(code, &format!("binding parameter {index}"))
+        match code {
+            ffi::SQLITE_OK => Ok(()),
+            code => Err(self.db.error(code, &format!("binding parameter {index}"))),
+        }
     }
 
     /// Starts over, keeping what is bound.
@@ -192,25 +205,26 @@ impl Statement {
     /// Counts the time of a run that is over.
     fn ended(&mut self) {
         self.pause();
-        if let Some(run) = self.run.take() {
-            self.db.count(&self.sql, run.spent_ms, run.rows);
+        let Some(run) = self.run.take() else { return };
+        let Sampling { skip, last_ms } = &mut self.sampling;
+        if run.skipped {
+            *skip -= 1;
+        } else {
+            *skip = if run.spent_ms < FAST_MS { SAMPLE - 1 } else { 0 };
+            *last_ms = run.spent_ms;
         }
-    }
-
-    /// Unbinds all parameters.
-    pub fn clear_bindings(&mut self) {
-        if let Ok(raw) = self.open() {
-            // SAFETY: the statement is open.
-            unsafe { ffi::sqlite3_clear_bindings(raw) };
-        }
+        self.db.count(&self.sql, *last_ms, run.rows);
     }
 
     /// Goes to the next row: true if there is one. At the end, and after a failure, the statement is reset.
     pub fn step(&mut self) -> Result<bool> {
         let raw = self.open()?;
         if !self.untimed {
-            let run = self.run.get_or_insert_default();
-            run.since_ms.get_or_insert_with(|| self.db.now_ms());
+            let skipped = self.sampling.skip > 0 && !self.db.times_all();
+            let run = self.run.get_or_insert_with(|| Run { skipped, ..Run::default() });
+            if !run.skipped {
+                run.since_ms.get_or_insert_with(|| self.db.now_ms());
+            }
         }
         self.db.forget_disk_error();
         // SAFETY: the statement is open.
@@ -245,6 +259,20 @@ impl Statement {
     pub fn column_count(&self) -> usize {
         // SAFETY: the statement is open.
         self.open().map_or(0, |raw| unsafe { ffi::sqlite3_column_count(raw) } as usize)
+    }
+
+    /// How often SQLite has compiled the statement again, as it does in a step after the schema was changed.
+    pub fn recompiled(&self) -> Result<u32> {
+        // SAFETY: the statement is open.
+        Ok(unsafe { ffi::sqlite3_stmt_status(self.open()?, ffi::SQLITE_STMTSTATUS_REPREPARE, 0) } as u32)
+    }
+
+    /// The columns' names, as `AS` gave them.
+    pub fn column_names(&self) -> Result<Vec<String>> {
+        let raw = self.open()?;
+        // SAFETY: the statement is open and the index is within its columns.
+        let name = |index| unsafe { text(ffi::sqlite3_column_name(raw, index)).unwrap_or_default() };
+        Ok((0..self.column_count() as c_int).map(name).collect())
     }
 
     /// What the columns are.

@@ -10,7 +10,12 @@ pub struct Options {
     /// From so many bytes on, whoever wants to commit should wait until it was.
     pub hard_bytes: u64,
     /// So many bytes of staged pages are kept in memory for each file; what is beyond goes to the log, or to its file.
+    /// Little, so that most of a large transaction is written by the time it commits.
     pub spill_bytes: usize,
+    /// What a transaction spills goes to its file where that may be, once so many bytes of it are in the log. That costs
+    /// a flush of a file that grows, which takes several times as long as to overwrite a log: it is for what is so large
+    /// that to write it twice would cost more.
+    pub direct_bytes: u64,
     /// What to do about a damaged log.
     pub recover: Recover,
     /// A bug to have, for tests of the tests.
@@ -23,7 +28,8 @@ impl Default for Options {
         Options {
             soft_bytes: 4 << 20,
             hard_bytes: 64 << 20,
-            spill_bytes: 8 << 20,
+            spill_bytes: 512 << 10,
+            direct_bytes: 4 << 20,
             recover: Recover::default(),
             #[cfg(feature = "planted")]
             planted: None,

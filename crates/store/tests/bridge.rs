@@ -11,7 +11,7 @@ use statik_store::{Options, Store};
 
 /// Logs that are full after a few commits, so that checkpoints come amid everything else.
 fn small() -> Options {
-    Options { soft_bytes: 16 << 10, hard_bytes: 1 << 20, spill_bytes: 64 << 10, ..Options::default() }
+    Options { soft_bytes: 16 << 10, hard_bytes: 1 << 20, spill_bytes: 64 << 10, direct_bytes: 0, ..Options::default() }
 }
 
 fn store(disk: &MemDisk, options: Options) -> Rc<Store> {

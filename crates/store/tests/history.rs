@@ -14,7 +14,13 @@ const PAGE: u64 = PAGE_BYTES as u64;
 const PATHS: [&str; 3] = ["a", "dir/b", "c"];
 
 fn options() -> Options {
-    Options { soft_bytes: 256 << 10, hard_bytes: 4 << 20, spill_bytes: 160 << 10, ..Options::default() }
+    Options {
+        soft_bytes: 256 << 10,
+        hard_bytes: 4 << 20,
+        spill_bytes: 160 << 10,
+        direct_bytes: 160 << 10,
+        ..Options::default()
+    }
 }
 
 /// SplitMix64 (Steele, Lea and Flood, 2014).

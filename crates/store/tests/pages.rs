@@ -58,7 +58,13 @@ fn keeps_the_contract() {
 
 #[test]
 fn keeps_the_contract_in_little_room() {
-    let options = Options { soft_bytes: 64 << 10, hard_bytes: 1 << 20, spill_bytes: 16 << 10, ..Options::default() };
+    let options = Options {
+        soft_bytes: 64 << 10,
+        hard_bytes: 1 << 20,
+        spill_bytes: 16 << 10,
+        direct_bytes: 0,
+        ..Options::default()
+    };
     contract::store(|| Rc::new(open(&SimDisk::new(1), options)));
 }
 
@@ -142,7 +148,8 @@ impl File for CountingFile {
 #[test]
 fn calls_of_the_disk_are_few() {
     let disk = Counting::new();
-    let store = open(&disk, Options::default());
+    let options = Options { spill_bytes: 4 << 20, direct_bytes: 0, ..Options::default() };
+    let store = open(&disk, options);
     let file = store.attach("a", Open::Create).expect("it attaches");
     let other = store.attach("b", Open::Create).expect("it attaches");
     write(&store, file, 0, &[1; 10 * PAGE_BYTES]);
@@ -179,9 +186,30 @@ fn calls_of_the_disk_are_few() {
 }
 
 #[test]
+fn a_large_commit_is_written_while_it_is_staged() {
+    let disk = Counting::new();
+    let store = open(&disk, Options::default());
+    let file = store.attach("a", Open::Create).expect("it attaches");
+    let stage = |page: u64, pages: u64| {
+        (page..page + pages).for_each(|page| store.stage(file, page * PAGE, &[1; PAGE_BYTES]).expect("it is staged"));
+    };
+    disk.take();
+    stage(0, 256);
+    assert_eq!(disk.take(), [2, 0, 0], "half a MiB at a time");
+    store.commit(&[file], &mut |_| {}).expect("it is committed");
+    store.flush().expect("it is flushed");
+    assert_eq!(disk.take(), [1, 1, 0], "only the commit itself is left");
+    stage(256, 4096);
+    store.commit(&[file], &mut |_| {}).expect("it is committed");
+    assert!(store.usage().log_bytes < 6 << 20, "most of 16 MiB is in the file itself");
+    checkpoint(&store);
+    assert!(content(&store, file) == vec![1; 4352 * PAGE_BYTES]);
+}
+
+#[test]
 fn what_is_too_large_for_memory_waits_in_the_log() {
     let disk = MemDisk::new();
-    let options = Options { spill_bytes: 16 * PAGE_BYTES, soft_bytes: 1 << 20, ..Options::default() };
+    let options = Options { spill_bytes: 16 * PAGE_BYTES, direct_bytes: 0, soft_bytes: 1 << 20, ..Options::default() };
     let mut expected = vec![0; 300 * PAGE_BYTES];
     let store = open(&disk, options);
     let file = store.attach("a", Open::Create).expect("it attaches");
@@ -401,7 +429,7 @@ fn a_store_with_any_damage_opens_and_says_so() {
 
 /// A store whose log has every kind of record and entry.
 fn sample(disk: &SimDisk) -> Vec<u8> {
-    let options = Options { spill_bytes: 17 * PAGE_BYTES, ..Options::default() };
+    let options = Options { spill_bytes: 17 * PAGE_BYTES, direct_bytes: 0, ..Options::default() };
     let store = open(disk, options);
     let (a, b) = (store.attach("a.db", Open::Create).unwrap(), store.attach("b", Open::Create).unwrap());
     write(&store, a, 0, &[1; 6 * PAGE_BYTES]);

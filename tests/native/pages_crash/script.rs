@@ -63,7 +63,7 @@ impl Script {
 }
 
 fn limits(soft_bytes: u64, hard_bytes: u64, spill_bytes: usize) -> Options {
-    Options { soft_bytes, hard_bytes, spill_bytes, ..Options::default() }
+    Options { soft_bytes, hard_bytes, spill_bytes, direct_bytes: 0, ..Options::default() }
 }
 
 /// Scripts of at most 40 operations of the disk, each for one thing that may go wrong. [`parse`] has the notation.

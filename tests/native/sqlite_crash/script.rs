@@ -47,8 +47,13 @@ pub struct Script {
 impl Script {
     fn new(name: &str, attach: bool, steps: Vec<Step>) -> Script {
         // So small that checkpoints and spills happen.
-        let options =
-            Options { soft_bytes: 128 << 10, hard_bytes: 512 << 10, spill_bytes: 64 << 10, ..Options::default() };
+        let options = Options {
+            soft_bytes: 128 << 10,
+            hard_bytes: 512 << 10,
+            spill_bytes: 64 << 10,
+            direct_bytes: 0,
+            ..Options::default()
+        };
         Script { name: name.to_owned(), attach, steps, options }
     }
 

@@ -201,6 +201,7 @@ export class Connection {
   /** Exactly one statement; Invalid if there are none or more. */
   prepare(sql: string): Stmt;
   readonly inTransaction: boolean;
+  readonly lastInsertRowid: number | bigint;
   /** Quick: what can be told without reading everything. Full: SQLite's integrity_check and foreign_key_check. */
   health(full: boolean): Health;
   /** Direct: `to` must be prepared. Whatever `to` holds is replaced. */
@@ -218,16 +219,17 @@ export class Connection {
 export class Stmt {
   private constructor();
   readonly readOnly: boolean;
+  /** The same array for as long as the names are the same: not to be changed. */
   readonly columnNames: string[];
   columns(): ColumnInfo[];
-  /** Resets, clears, binds. */
+  /** Resets and binds. */
   bind(params: SqlParams | undefined): void;
   /** Up to maxRows rows (less if they add up to ~1 MiB), flat: values of row 0, then row 1 … Resets by itself at the end. */
   step(maxRows: number): SqlValue[];
   /** True once the last step() reached the end. */
   readonly done: boolean;
-  /** Steps to the end, dropping rows. */
-  run(): RunResult;
+  /** Binds and steps to the end, dropping rows; how many rows that changed. */
+  run(params: SqlParams | undefined): number;
   reset(): void;
   finalize(): void;
 }

@@ -72,16 +72,13 @@ export class LocalDatabase implements SyncDatabase {
   }
 
   run(sql: string, params?: SqlParams): RunResult {
-    return this.#use(sql, (stmt) => {
-      stmt.bind(params);
-      return stmt.run();
-    });
+    return this.#use(sql, (stmt) => ({ changes: stmt.run(params), lastInsertRowid: this.#connection.lastInsertRowid }));
   }
 
   all<T = Row>(sql: string, params?: SqlParams, options?: RowsOption): T[] {
     const { rows } = queryOptions(options);
     const cursor = this.open(sql, params);
-    const result: T[] = [];
+    const result = shape<T>(cursor.next(ALL_ROWS), rows);
     while (!cursor.done) for (const row of shape<T>(cursor.next(ALL_ROWS), rows)) result.push(row);
     return result;
   }
@@ -96,7 +93,9 @@ export class LocalDatabase implements SyncDatabase {
     return this.#use(sql, (stmt) => {
       stmt.bind(params);
       const values = stmt.step(1);
-      return { columnNames: stmt.columnNames, values, done: true };
+      const { columnNames } = stmt;
+      stmt.reset();
+      return { columnNames, values, done: true };
     });
   }
 
@@ -310,15 +309,18 @@ export class LocalDatabase implements SyncDatabase {
     this.#check(sql);
     this.#checkTransaction(sql);
     const stmt = this.#idle.get(sql);
+    if (stmt === undefined) return enter(() => this.#connection.prepare(sql));
     this.#idle.delete(sql);
-    return stmt ?? enter(() => this.#connection.prepare(sql));
+    return stmt;
   }
 
+  /** Takes back a statement that is reset. */
   #give(sql: string, stmt: Stmt): void {
-    enter(() => stmt.reset());
     const twin = this.#idle.get(sql);
-    if (twin !== undefined) enter(() => twin.finalize());
-    this.#idle.delete(sql);
+    if (twin !== undefined) {
+      enter(() => twin.finalize());
+      this.#idle.delete(sql);
+    }
     this.#idle.set(sql, stmt);
     if (this.#idle.size <= CACHED_STATEMENTS) return;
     const [oldest, victim] = this.#idle.entries().next().value!;
@@ -367,7 +369,9 @@ export class Cursor {
   close(reusable = true): void {
     const release = this.#release;
     this.#release = undefined;
-    release?.(reusable);
+    if (release === undefined) return;
+    if (reusable) enter(() => this.#stmt.reset());
+    release(reusable);
   }
 
   /** The connection is closing and takes the statement with it. */

@@ -11,6 +11,8 @@ export class Tender {
   readonly #tend: () => number | undefined;
   #timer: ReturnType<typeof setTimeout> | undefined;
   #dueMs = Infinity;
+  /** A look within `FIRST_LOOK_MS` is to come: the clock, which is dear, need not be asked. */
+  #soon = false;
 
   /** `tend` answers in how many milliseconds to call it again, undefined for not before the next `touch`. */
   constructor(tend: () => number | undefined) {
@@ -19,12 +21,15 @@ export class Tender {
 
   /** Something may have been committed. */
   touch(): void {
+    if (this.#soon) return;
     this.#schedule(FIRST_LOOK_MS);
+    this.#soon = true;
   }
 
   stop(): void {
     clearTimeout(this.#timer);
     this.#dueMs = Infinity;
+    this.#soon = false;
   }
 
   #schedule(ms: number): void {
@@ -37,6 +42,7 @@ export class Tender {
 
   #look(): void {
     this.#dueMs = Infinity;
+    this.#soon = false;
     try {
       const ms = this.#tend();
       if (ms !== undefined) this.#schedule(ms);

@@ -16,6 +16,20 @@ const STATE_TRIES: usize = 1000;
 /// How often a set is looked at that changes meanwhile: about the time that it takes to fill a page.
 const PAGE_TRIES: usize = 20;
 
+/// How much of a file's first page is remembered: SQLite looks there for changes whenever it begins to read.
+const HEAD_BYTES: usize = 128;
+
+/// What is known of a file here.
+struct Known {
+    /// Which opening of it the views are of.
+    key: u64,
+    /// The last commit that changed it before the newest view, and that view: all between them see the same.
+    changed: u64,
+    newest: u64,
+    /// What they see of its first bytes, once they were read.
+    head: Option<[u8; HEAD_BYTES]>,
+}
+
 /// Reads the board for a client: one worker, with any number of connections.
 pub struct Guest {
     cells: Box<dyn Cells>,
@@ -25,8 +39,8 @@ pub struct Guest {
     held: RefCell<Vec<u64>>,
     /// The oldest of them, as the board shows it.
     pinned: Cell<Option<u64>>,
-    /// Of each file, which opening of it the views are of.
-    keys: Vec<Cell<u64>>,
+    /// By the file's place.
+    known: RefCell<Vec<Known>>,
 }
 
 impl Guest {
@@ -48,7 +62,8 @@ impl Guest {
         }
         let layout = Layout { sets: pages / WAYS };
         let held = RefCell::default();
-        Ok(Guest { cells, layout, id, held, pinned: Cell::new(None), keys: vec![Cell::new(0); FILES] })
+        let known = (0..FILES).map(|_| Known { key: 0, changed: 0, newest: 0, head: None }).collect();
+        Ok(Guest { cells, layout, id, held, pinned: Cell::new(None), known: RefCell::new(known) })
     }
 
     /// Takes the file's newest view, and holds it until it is [given back](Guest::unpin).
@@ -62,7 +77,9 @@ impl Guest {
             self.pin();
             // The server raises the horizon and then looks for pins. Either it sees this one, or this sees the horizon.
             if self.cells.load(word::HORIZON).wrapping_sub(state.seq as i32) <= 0 {
-                self.keys[slot as usize].set(state.key);
+                let known = &mut self.known.borrow_mut()[slot as usize];
+                let head = known.head.filter(|_| (known.key, known.changed) == (state.key, state.changed));
+                *known = Known { key: state.key, changed: state.changed, newest: state.seq, head };
                 return Ok(View { seq: state.seq, len: state.len });
             }
             self.held.borrow_mut().pop();
@@ -113,7 +130,25 @@ impl Guest {
     /// False if it is not in the cache; then `buf` may hold anything.
     pub fn read(&self, slot: u32, page: u64, seq: u64, start: usize, buf: &mut [u8]) -> bool {
         assert!(start + buf.len() <= PAGE_BYTES, "{} bytes at {start} of a page", buf.len());
-        let Some(key) = self.keys.get(slot as usize).map(Cell::get).filter(|key| *key != 0) else { return false };
+        let mut known = self.known.borrow_mut();
+        let Some(known) = known.get_mut(slot as usize).filter(|known| known.key != 0) else { return false };
+        let remembered = page == 0 && start + buf.len() <= HEAD_BYTES && (known.changed..=known.newest).contains(&seq);
+        if !remembered {
+            return self.read_cached(known.key, page, seq, start, buf);
+        }
+        let mut head = [0; HEAD_BYTES];
+        if let Some(head) = &known.head {
+            buf.copy_from_slice(&head[start..start + buf.len()]);
+        } else if self.read_cached(known.key, page, seq, 0, &mut head) {
+            buf.copy_from_slice(&head[start..start + buf.len()]);
+            known.head = Some(head);
+        } else {
+            return false;
+        }
+        true
+    }
+
+    fn read_cached(&self, key: u64, page: u64, seq: u64, start: usize, buf: &mut [u8]) -> bool {
         let set = self.layout.set(key, page);
         let lock = Layout::lock(set);
         for _ in 0..PAGE_TRIES {

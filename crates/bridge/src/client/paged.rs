@@ -2,15 +2,17 @@
 //!
 //! Invariants:
 //! - What a file has staged is known here: its length, and which pages. Only those are read from the server's staging.
+//! - Of what was staged last, a run of bytes behind each other, a part may not be posted yet. It is before anything else
+//!   is asked or posted that is about the file's staging.
 //! - A lock that was taken on the board is given back there, unless somebody queues; one that was granted is given back
 //!   by a request. What was staged is discarded by a request posted behind it.
 //! - After the line was closed nothing on the board is believed or changed.
 
 use std::cell::{Cell, RefCell, RefMut};
-use std::collections::HashSet;
 use std::rc::Rc;
 use std::time::Duration;
 
+use rustc_hash::FxHashSet;
 use statik_disk::{Error, Kind, Open, Result};
 
 use super::{Client, Line};
@@ -21,6 +23,9 @@ use crate::ring::Request;
 use crate::wire;
 
 const PAGE: u64 = PAGE_BYTES as u64;
+/// Staged bytes that lie behind each other are posted in parts of this size, so that the server takes in one while the
+/// next is made. A request for each page costs more than its copy.
+const RUN_BYTES: usize = 64 << 10;
 
 /// How reads of pages were served.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -42,6 +47,20 @@ pub(super) struct Sheet {
     /// It has a place in the queue, or was granted the lock and does not know it yet.
     queued: Cell<bool>,
     staged: RefCell<Option<Staged>>,
+    unposted: RefCell<Run>,
+}
+
+/// Bytes to be staged.
+#[derive(Default)]
+struct Run {
+    offset: u64,
+    bytes: Vec<u8>,
+}
+
+impl Run {
+    fn end(&self) -> u64 {
+        self.offset + self.bytes.len() as u64
+    }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -56,7 +75,7 @@ enum Held {
 #[derive(Default)]
 struct Staged {
     len: u64,
-    pages: HashSet<u64>,
+    pages: FxHashSet<u64>,
     /// All pages from here on were cut, or changed by it.
     from: u64,
 }
@@ -83,6 +102,7 @@ impl Pages for Client {
             lock: Cell::new(Held::No),
             queued: Cell::new(false),
             staged: RefCell::new(None),
+            unposted: RefCell::default(),
         });
         line.sheets.borrow_mut().insert(handle, Rc::clone(&sheet));
         Ok(Box::new(RemotePages { line, sheet }))
@@ -97,6 +117,7 @@ impl Pages for Client {
         let request = Request { count: wire::encode_durability(durability), ..Request::new(Op::Commit) };
         let path = sheets.first().map_or("", |sheet| &sheet.path);
         let committed = line.run(&request, path, || {
+            sheets.iter().try_for_each(|sheet| line.post_run(sheet))?;
             let answer = line.call(&request, &wire::encode_parts(&parts))?;
             let mut payload = vec![0; answer.length];
             line.caller.borrow().payload(0, &mut payload);
@@ -156,6 +177,19 @@ impl Line {
         Ok(self.guest.get().expect("who has a file has met the board"))
     }
 
+    /// Posts what of a file's staging was not yet.
+    fn post_run(&self, sheet: &Sheet) -> Result<()> {
+        let mut run = sheet.unposted.borrow_mut();
+        if run.bytes.is_empty() {
+            return Ok(());
+        }
+        let request = Request { handle: sheet.handle, offset: run.offset, ..Request::new(Op::Stage) };
+        let posted =
+            self.run_posted(&request, &sheet.path, run.bytes.len() as u64, || self.post_quietly(&request, &run.bytes));
+        run.bytes.clear();
+        posted
+    }
+
     fn count_reads(&self, hits: u64, misses: u64) {
         let CacheUse { hits: before, misses: missed } = self.cache.get();
         self.cache.set(CacheUse { hits: before + hits, misses: missed + misses });
@@ -205,6 +239,7 @@ impl RemotePages {
     /// Gives up what is staged, and the lock.
     fn let_go(&self) -> Result<()> {
         let sheet = &*self.sheet;
+        sheet.unposted.borrow_mut().bytes.clear();
         let mut what = if sheet.staged.take().is_some() { wire::DISCARD } else { 0 };
         let held = sheet.lock.replace(Held::No);
         if held == Held::No {
@@ -221,8 +256,8 @@ impl RemotePages {
         let (line, request) = (&*self.line, Request { count: what, ..self.request(Op::Release) });
         match what {
             0 => Ok(()),
-            wire::DISCARD => line.run(&request, &self.sheet.path, || Ok((line.post_quietly(&request, &[])?, 0))),
-            _ => line.run(&request, &self.sheet.path, || Ok((line.post(&request, &[])?, 0))),
+            wire::DISCARD => line.run_posted(&request, &self.sheet.path, 0, || line.post_quietly(&request, &[])),
+            _ => line.run_posted(&request, &self.sheet.path, 0, || line.post(&request, &[])),
         }
     }
 
@@ -236,6 +271,7 @@ impl RemotePages {
 
     fn read_staged(&self, offset: u64, buf: &mut [u8]) -> Result<()> {
         let line = &*self.line;
+        line.post_run(&self.sheet)?;
         for (part, start) in buf.chunks_mut(line.capacity).zip((offset..).step_by(line.capacity)) {
             let request = Request { offset: start, count: part.len() as u32, ..self.request(Op::ReadStaged) };
             line.run(&request, &self.sheet.path, || {
@@ -293,7 +329,7 @@ impl RemotePages {
         if !self.is_writer() {
             return Err(self.error(Kind::Invalid, "writing without the write lock"));
         }
-        let fresh = || Staged { len, from: u64::MAX, pages: HashSet::new() };
+        let fresh = || Staged { len, from: u64::MAX, pages: FxHashSet::default() };
         Ok(RefMut::map(self.sheet.staged.borrow_mut(), |staged| staged.get_or_insert_with(fresh)))
     }
 }
@@ -374,13 +410,22 @@ impl Paged for RemotePages {
         let mut staged = self.staging()?;
         staged.len = staged.len.max(end);
         staged.pages.extend(offset / PAGE..end.div_ceil(PAGE));
-        line.run(&self.request(Op::Stage), &self.sheet.path, || {
-            let part_bytes = line.capacity / 4;
-            for (part, start) in bytes.chunks(part_bytes).zip((offset..).step_by(part_bytes)) {
-                line.post_quietly(&Request { offset: start, ..self.request(Op::Stage) }, part)?;
+        let limit = RUN_BYTES.min(line.capacity / 4);
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            let at = end - rest.len() as u64;
+            let mut run = self.sheet.unposted.borrow_mut();
+            if run.bytes.len() >= limit || run.end() != at {
+                drop(run);
+                line.post_run(&self.sheet)?;
+                self.sheet.unposted.borrow_mut().offset = at;
+                continue;
             }
-            Ok(((), bytes.len() as u64))
-        })
+            let (part, after) = rest.split_at(rest.len().min(limit - run.bytes.len()));
+            run.bytes.extend_from_slice(part);
+            rest = after;
+        }
+        Ok(())
     }
 
     fn set_len(&self, len: u64) -> Result<()> {
@@ -390,8 +435,9 @@ impl Paged for RemotePages {
             staged.from = staged.from.min(len / PAGE);
         }
         staged.len = len;
+        line.post_run(&self.sheet)?;
         let request = Request { offset: len, ..self.request(Op::StageLen) };
-        line.run(&request, &self.sheet.path, || Ok((line.post_quietly(&request, &[])?, 0)))
+        line.run_posted(&request, &self.sheet.path, 0, || line.post_quietly(&request, &[]))
     }
 
     fn len(&self) -> Result<u64> {

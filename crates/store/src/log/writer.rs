@@ -208,10 +208,11 @@ impl Writer {
         Ok(appended)
     }
 
-    /// Sees to it that the file is allocated a step beyond what is about to be written.
+    /// Sees to it that the file is allocated a step beyond what is about to be written, unless that is a step itself: of
+    /// such records only few fit into one.
     fn make_room(&mut self, record_bytes: u64) -> Result<()> {
         let end = self.end + record_bytes;
-        if self.step_bytes == 0 || end <= self.allocated {
+        if record_bytes >= self.step_bytes || end <= self.allocated {
             return Ok(());
         }
         let len = end.next_multiple_of(self.step_bytes);

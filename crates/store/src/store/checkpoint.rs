@@ -16,6 +16,8 @@ use super::{Inner, Log, Named, handle};
 /// A slice ends after so many calls of the disk, or so many bytes: about a millisecond where calls are dear.
 const SLICE_CALLS: usize = 8;
 const SLICE_BYTES: usize = 1 << 20;
+/// A log that grew keeps so many times the soft limit allocated: to overwrite costs a flush much less than to grow.
+const KEPT_LIMITS: u64 = 4;
 
 /// A log on its way to the files.
 pub(super) struct Job {
@@ -271,7 +273,7 @@ impl Inner {
         let sealed = 1 - self.current;
         let names = self.restart(sealed, self.logs[sealed].writer.last(), target)?;
         // Without this the next start would find the file longer, which does no harm.
-        let trimmed = self.logs[sealed].writer.trim(self.options.soft_bytes);
+        let trimmed = self.logs[sealed].writer.trim(self.options.soft_bytes * KEPT_LIMITS);
         self.usage.checkpointed = target;
         for number in names.into_keys() {
             if let Some(file) = self.files.get_mut(&number) {

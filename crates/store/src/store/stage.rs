@@ -10,7 +10,7 @@ use super::file::{PAGE, Place, Staged, pages, runs};
 use super::payload::{self, Builder, MAX_LEN};
 use super::{Inner, Log, Named, handle};
 
-/// So many new pages behind each other go straight to the file.
+/// So many new pages behind each other are worth a write of their own.
 const DIRECT_PAGES: usize = 16;
 /// How much is written by one call at most.
 pub(super) const COALESCE_BYTES: usize = 1 << 20;
@@ -252,6 +252,7 @@ impl Inner {
     pub(super) fn write_direct(&mut self, number: u32, staged: &mut Staged) -> Result<()> {
         let file = self.file(number)?;
         if staged.arena.len() < DIRECT_PAGES * PAGE_BYTES
+            || staged.part_pages * PAGE < self.options.direct_bytes && staged.direct.is_empty()
             || !file.cuts.is_empty()
             || staged.cut.is_some_and(|len| file.is_cut(len))
         {
