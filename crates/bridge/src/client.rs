@@ -33,15 +33,14 @@ pub use paged::CacheUse;
 pub struct ClientOptions {
     /// How long one call may take before it fails with [`Kind::Timeout`].
     pub deadline: Duration,
-    /// How often to look for the answer before blocking. Worth it only where the server's thread has a core of its
-    /// own; 0 blocks at once.
+    /// How often to look for the answer before blocking, as long as it comes in that time: 0 blocks at once.
     pub spin: u32,
 }
 
 impl Default for ClientOptions {
-    /// Thirty seconds, and a few microseconds of looking.
+    /// Thirty seconds, and some tens of microseconds of looking.
     fn default() -> Self {
-        ClientOptions { deadline: Duration::from_secs(30), spin: 200 }
+        ClientOptions { deadline: Duration::from_secs(30), spin: 1000 }
     }
 }
 

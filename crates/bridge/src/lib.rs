@@ -32,6 +32,7 @@ mod cells;
 mod client;
 mod server;
 mod session;
+mod spin;
 mod wire;
 
 pub mod board;

@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use crate::Cells;
 use crate::metrics::Op;
+use crate::spin::Spin;
 use crate::wire::REQUEST_BYTES;
 
 pub use crate::wire::Request;
@@ -150,13 +151,14 @@ pub struct Caller {
     layout: Layout,
     head: u32,
     sequence: u32,
-    spin: u32,
+    spin: Spin,
     /// Bytes posted since the doorbell rang.
     quiet: u32,
 }
 
 impl Caller {
-    /// The first and only caller of a zeroed `ring`. It looks `spin` times for an answer before it blocks.
+    /// The first and only caller of a zeroed `ring`. It looks up to `spin` times for an answer before it
+    /// blocks.
     ///
     /// # Errors
     /// What is wrong with the ring: it is too small, or another caller used it before.
@@ -167,7 +169,7 @@ impl Caller {
         }
         ring.store(word::VERSION, VERSION);
         ring.store(word::MAGIC, MAGIC);
-        Ok(Caller { ring, doorbell, layout, head: 0, sequence: 0, spin, quiet: 0 })
+        Ok(Caller { ring, doorbell, layout, head: 0, sequence: 0, spin: Spin::new(spin), quiet: 0 })
     }
 
     /// The size of the request area and of the answer area, in bytes.
@@ -212,11 +214,8 @@ impl Caller {
 
     /// Waits for the answer to the request `sequence`, the last one posted.
     pub fn wait(&mut self, sequence: u32, deadline: &Deadline) -> Result<Answer, Fault> {
-        for _ in 0..self.spin {
-            if let Some(answer) = self.answer(sequence)? {
-                return Ok(answer);
-            }
-            std::hint::spin_loop();
+        if let Some(answer) = self.spin.look(|| self.answer(sequence).transpose()) {
+            return answer;
         }
         loop {
             let seen = self.ring.load(word::WAKE);

@@ -29,12 +29,15 @@ use crate::paging::Paging;
 use crate::ring::{Answerer, End};
 use crate::session::Session;
 use crate::session::opened::Openings;
+use crate::spin::Spin;
 use crate::wire::MIN_CAPACITY;
 
 /// How many requests of one client are carried out before the next client's turn.
 const BATCH: usize = 64;
 /// How long the loop blocks for the next request before it returns to the event loop to wait there.
 const BLOCK: Duration = Duration::from_millis(1);
+/// How often it looks for the next request before that, as long as one comes in that time: some tens of microseconds.
+const SPIN: u32 = 500;
 /// How long the loop may go on without a turn of the event loop.
 const TURN_MS: f64 = 8.0;
 
@@ -128,6 +131,7 @@ pub struct Server<H> {
     stopping: Cell<bool>,
     /// Something changed that the doorbell does not tell of.
     stirred: Cell<bool>,
+    spin: Spin,
     waker: RefCell<Option<Waker>>,
 }
 
@@ -163,6 +167,7 @@ impl<H: Host + 'static> Server<H> {
             leaving: RefCell::default(),
             stopping: Cell::new(false),
             stirred: Cell::new(false),
+            spin: Spin::new(SPIN),
             waker: RefCell::default(),
         })
     }
@@ -271,7 +276,8 @@ impl<H: Host + 'static> Server<H> {
                 break;
             } else if !worked {
                 let due = self.due();
-                if !self.waiting() {
+                let rang = || (doorbell.count() != seen).then_some(());
+                if !self.waiting() && self.spin.look(rang).is_none() {
                     doorbell.wait(seen, BLOCK.min(due));
                 }
                 if doorbell.count() == seen && due > BLOCK {

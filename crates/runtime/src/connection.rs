@@ -11,7 +11,8 @@ use wasm_bindgen::prelude::wasm_bindgen;
 use wasm_bindgen::{JsCast, JsValue};
 
 use crate::convert::{
-    JsResult, columns_out, health_out, integer, invalid, set, slow_query_out, thrown, timings_out, value_in, value_out,
+    JsResult, columns_out, exact_number, health_out, integer, invalid, set, slow_query_out, thrown, timings_out,
+    value_in, value_out,
 };
 
 /// A batch of rows ends when its texts and blobs add up to this.
@@ -228,7 +229,7 @@ impl Stmt {
 
     /// Up to `max_rows` rows, flat; fewer if they are large, and at the end.
     pub fn step(&self, max_rows: u32) -> JsResult<Array> {
-        let values = Array::new();
+        let mut values = Values::default();
         let mut bytes = 0;
         self.with(|statement| {
             for _ in 0..max_rows {
@@ -244,12 +245,12 @@ impl Stmt {
                     if let Value::Text(content) | Value::Blob(content) = value {
                         bytes += content.len();
                     }
-                    values.push(&value_out(value));
+                    values.push(value);
                 }
             }
             Ok(())
         })?;
-        Ok(values)
+        Ok(values.into_array())
     }
 
     /// Whether the last `step` reached the end.
@@ -279,6 +280,55 @@ impl Stmt {
     /// Calls after that fail with `Closed`.
     pub fn finalize(&self) {
         self.statement.take();
+    }
+}
+
+#[wasm_bindgen(inline_js = "export function append(array, numbers) {
+    for (let i = 0; i < numbers.length; i++) array.push(numbers[i]);
+}")]
+extern "C" {
+    fn append(array: &Array, numbers: &[f64]);
+}
+
+/// So many numbers are handed over at once at most.
+const NUMBERS: usize = 1024;
+
+/// Values on their way to a JavaScript array. A call for each costs more than most rows take to find, so numbers that
+/// follow each other go together.
+#[derive(Default)]
+struct Values {
+    array: Array,
+    numbers: Vec<f64>,
+}
+
+impl Values {
+    fn push(&mut self, value: Value<'_>) {
+        match exact_number(value) {
+            Some(number) => {
+                self.numbers.push(number);
+                if self.numbers.len() == NUMBERS {
+                    self.hand_over();
+                }
+            }
+            None => {
+                self.hand_over();
+                self.array.push(&value_out(value));
+            }
+        }
+    }
+
+    fn hand_over(&mut self) {
+        match self.numbers[..] {
+            [] => return,
+            [number] => drop(self.array.push(&number.into())),
+            _ => append(&self.array, &self.numbers),
+        }
+        self.numbers.clear();
+    }
+
+    fn into_array(mut self) -> Array {
+        self.hand_over();
+        self.array
     }
 }
 

@@ -97,6 +97,15 @@ pub fn integer(value: i64) -> JsValue {
     if (-MAX_SAFE..=MAX_SAFE).contains(&value) { JsValue::from_f64(value as f64) } else { BigInt::from(value).into() }
 }
 
+/// The `number` that a value is in JavaScript, if it is one.
+pub fn exact_number(value: Value<'_>) -> Option<f64> {
+    match value {
+        Value::Integer(value) => (-MAX_SAFE..=MAX_SAFE).contains(&value).then_some(value as f64),
+        Value::Real(value) => Some(value),
+        Value::Null | Value::Text(_) | Value::Blob(_) => None,
+    }
+}
+
 /// A value of a row; text that is not UTF-8 has U+FFFD where it is not.
 pub fn value_out(value: Value<'_>) -> JsValue {
     match value {

@@ -208,11 +208,11 @@ impl Writer {
         Ok(appended)
     }
 
-    /// Sees to it that the file is allocated a step beyond what is about to be written, unless that is a step itself: of
-    /// such records only few fit into one.
+    /// Sees to it that the file is allocated a step beyond what is about to be written, unless that is a good part of
+    /// a step: then the zeros would soon cost more than they save.
     fn make_room(&mut self, record_bytes: u64) -> Result<()> {
         let end = self.end + record_bytes;
-        if record_bytes >= self.step_bytes || end <= self.allocated {
+        if record_bytes >= self.step_bytes / 4 || end <= self.allocated {
             return Ok(());
         }
         let len = end.next_multiple_of(self.step_bytes);

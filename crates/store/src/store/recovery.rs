@@ -24,7 +24,7 @@ use crate::log::{Record, Scanned, Tail, Writer, peek, scan_trusting, set_aside};
 use crate::{Damage, Options, Recover};
 
 /// A log grows in steps of so many bytes, or fewer where it is to stay small.
-const STEP_BYTES: u64 = 1 << 20;
+const STEP_BYTES: u64 = 256 << 10;
 
 pub(super) fn open(disk: Rc<dyn Disk>, options: Options) -> Result<Inner> {
     let mut damage = None;
