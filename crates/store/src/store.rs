@@ -180,7 +180,7 @@ impl Inner {
     }
 
     fn changeable(&self) -> Result<()> {
-        match &self.failed {
+        match self.failed.as_ref().or(self.logs[self.current].writer.failed()) {
             Some(error) => Err(error.clone()),
             None => Ok(()),
         }
@@ -384,7 +384,7 @@ impl Inner {
     /// Whether closing the current log pays: parts of open transactions have to be copied to the other.
     fn outgrows(&self, bytes: u64, limit: u64) -> bool {
         let parts = self.part_bytes();
-        self.failed.is_none() && bytes.saturating_sub(parts) > limit.max(parts)
+        self.changeable().is_ok() && bytes.saturating_sub(parts) > limit.max(parts)
     }
 }
 
@@ -451,7 +451,7 @@ impl PageStore for Store {
 
     fn wants_checkpoint(&self) -> bool {
         let inner = self.inner.borrow();
-        inner.failed.is_none()
+        inner.changeable().is_ok()
             && (inner.job.is_some() || inner.outgrows(inner.logs[inner.current].bytes(), inner.options.soft_bytes))
     }
 
