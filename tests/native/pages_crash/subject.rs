@@ -91,7 +91,7 @@ impl Subject for Alone {
         if self.store.needs_checkpoint() {
             self.checkpoint()?;
         }
-        let seq = self.store.commit(&self.ids(files), &mut |_| {})?;
+        let seq = self.store.commit(&self.ids(files), None, &mut |_| {})?;
         if durability == Durability::Full {
             self.store.flush()?;
         }
@@ -214,7 +214,7 @@ impl Subject for Behind {
 
     fn commit(&mut self, files: &[usize], durability: Durability) -> Result<u64> {
         let ids: Vec<u32> = files.iter().map(|file| self.file(*file).id()).collect();
-        let committed = self.local.commit(&ids, durability);
+        let committed = self.local.commit(&ids, durability, None);
         files.iter().try_for_each(|file| self.file(*file).end())?;
         committed
     }

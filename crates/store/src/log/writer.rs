@@ -18,9 +18,9 @@ pub struct Appended {
 
 /// Appends records to a log.
 ///
-/// After a failed [`Writer::append`] the log is as before, and the number is not used again; the next one flushes. After a
-/// failed
-/// [`Writer::flush`] nobody knows what is on the disk: every later call that changes something fails with it.
+/// After a failed [`Writer::append`] the log is as before, and the number is not used again; the next one flushes first.
+/// After a failed [`Writer::flush`] nobody knows what is on the disk: every later call that changes something fails with
+/// it.
 pub struct Writer {
     file: Rc<dyn File>,
     path: String,
