@@ -31,11 +31,12 @@ pub enum Op {
     Durable,
     Checkpoint,
     Usage,
+    Committed,
 }
 
 impl Op {
     /// All operations, in the order of their wire numbers.
-    pub const ALL: [Op; 22] = [
+    pub const ALL: [Op; 23] = [
         Op::Open,
         Op::Read,
         Op::Write,
@@ -58,6 +59,7 @@ impl Op {
         Op::Durable,
         Op::Checkpoint,
         Op::Usage,
+        Op::Committed,
     ];
 
     /// The name in JavaScript.
@@ -85,6 +87,7 @@ impl Op {
             Op::Durable => "durable",
             Op::Checkpoint => "checkpoint",
             Op::Usage => "usage",
+            Op::Committed => "committed",
         }
     }
 }

@@ -10,6 +10,7 @@
 //!   the commits up to `seq` made of it, and nothing else.
 //! - One writer for each file; readers never wait for it, nor it for them.
 //! - What was staged and not committed is seen by its writer alone, and by nobody after a crash.
+//! - A crash takes a commit and its id together, or neither.
 
 pub mod contract;
 pub mod local;
@@ -33,6 +34,14 @@ pub enum Durability {
     /// Once it is flushed.
     Full,
 }
+
+/// An id that a client gives to a commit, so that it can be asked for later, by whoever has it and after a crash, too.
+/// Whoever chooses it sees to it that no other commit has the same: 128 random bits are enough.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct CommitId(pub u128);
+
+/// So many ids are remembered, those of the newest commits that carried one.
+pub const REMEMBERED_IDS: usize = 1024;
 
 /// A snapshot of one file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,11 +78,19 @@ pub trait Pages {
 
     /// Makes what these files (by [`Paged::id`]) have staged visible as one commit, whose number it answers. Their
     /// write locks are given up, and their views are those of the commit. Files without staged changes take part in
-    /// that; if none has any, nothing is written and the answer is the newest commit.
+    /// that; if none has any, nothing is written and the answer is the newest commit, which does not get the `id`.
     ///
     /// After a failure nothing is committed, unless the failure is of the flush: then the commit is visible, and lost
     /// at a crash. What was staged is discarded and the locks are given up either way; the views stay.
-    fn commit(&self, files: &[u32], durability: Durability) -> Result<u64>;
+    fn commit(&self, files: &[u32], durability: Durability, id: Option<CommitId>) -> Result<u64>;
+
+    /// The commit that carried this id, if it is one of the last [`REMEMBERED_IDS`] that carried any. It is visible; its
+    /// number tells whether it is durable. After a crash the answer is about what was recovered: all of the commit is
+    /// there, or nothing of it.
+    ///
+    /// `None`: there is no such commit, unless so many others with ids came after it, or a part of the log was given up
+    /// as damaged. A commit that somebody still waits for may come yet; after a crash none does.
+    fn committed(&self, id: CommitId) -> Result<Option<u64>>;
 
     /// Waits until every commit acknowledged so far is durable; answers the newest that is.
     fn durable(&self) -> Result<u64>;
@@ -205,8 +222,12 @@ pub trait PageStore {
 
     /// Writes one commit of what these files have staged, and makes it visible; its number, not durable yet. `changed`
     /// is told of its parts, in the order in which they take effect, once it cannot fail any more.
-    /// Nothing staged: the newest number. After a failure nothing is committed. Staged changes are gone either way.
-    fn commit(&self, files: &[u32], changed: &mut dyn FnMut(Change)) -> Result<u64>;
+    /// Nothing staged: the newest number, and the `id` is not kept. After a failure nothing is committed. Staged changes
+    /// are gone either way.
+    fn commit(&self, files: &[u32], id: Option<CommitId>, changed: &mut dyn FnMut(Change)) -> Result<u64>;
+
+    /// As [`Pages::committed`].
+    fn committed(&self, id: CommitId) -> Option<u64>;
 
     /// Makes all commits durable; the newest one's number. After a failure the store changes nothing any more.
     fn flush(&self) -> Result<u64>;

@@ -21,7 +21,7 @@ use crate::Cells;
 use crate::board::Owner;
 use crate::metrics::Metrics;
 use crate::pages::writers::Writers;
-use crate::pages::{Change, Durability, PAGE_BYTES, PageStore, Usage, Version, View};
+use crate::pages::{Change, CommitId, Durability, PAGE_BYTES, PageStore, Usage, Version, View};
 use crate::wire;
 use parked::Parked;
 
@@ -241,13 +241,14 @@ impl Paging {
         ask: Ask,
         parts: Vec<Part>,
         durability: Durability,
+        id: Option<CommitId>,
         now_ms: f64,
     ) -> Outcome {
         if store.needs_checkpoint() || self.parked.is_crowded() {
-            self.parked.want_room(ask, parts, durability);
+            self.parked.want_room(ask, parts, durability, id);
             return None;
         }
-        self.commit_now(store, ask, &parts, durability, now_ms)
+        self.commit_now(store, ask, &parts, durability, id, now_ms)
     }
 
     /// Fails a commit: what was staged is discarded, and the locks are given up.
@@ -306,11 +307,12 @@ impl Paging {
         ask: Ask,
         parts: &[Part],
         durability: Durability,
+        id: Option<CommitId>,
         now_ms: f64,
     ) -> Outcome {
         let locked = locked(parts);
         locked.iter().for_each(|file| self.own(store, *file, ask.client));
-        let written = self.write(store, &locked.iter().copied().collect::<Vec<_>>());
+        let written = self.write(store, &locked.iter().copied().collect::<Vec<_>>(), id);
         for file in locked {
             self.files.get_mut(&file).expect("an open file").staged_by = None;
             self.unlock(file);
@@ -336,12 +338,12 @@ impl Paging {
     }
 
     /// Writes a commit of what these files have staged, and shows it, but for the locks.
-    fn write(&mut self, store: &dyn PageStore, locked: &[u32]) -> Result<u64> {
+    fn write(&mut self, store: &dyn PageStore, locked: &[u32], id: Option<CommitId>) -> Result<u64> {
         let lengths: Vec<_> = locked.iter().map(|file| Ok(store.newest(*file)?.len)).collect::<Result<_>>()?;
         let next = successor(self.newest);
         let (owner, files) = (&mut self.owner, &self.files);
         let mut changed = Vec::new();
-        let seq = store.commit(locked, &mut |change| {
+        let seq = store.commit(locked, id, &mut |change| {
             let (Change::Page { file, .. } | Change::Cut { file, .. } | Change::Pages { file, .. }) = change;
             let slot = files[&file].slot;
             if changed.last() != Some(&file) {

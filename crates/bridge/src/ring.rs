@@ -46,7 +46,7 @@ pub const BELL: usize = 0;
 
 const HEADER_BYTES: usize = 64;
 const MAGIC: i32 = i32::from_le_bytes(*b"SRNG");
-const VERSION: i32 = 2;
+const VERSION: i32 = 3;
 /// Frames begin at multiples of this.
 const ALIGN: u32 = 8;
 const MIN_CAPACITY: usize = 64;

@@ -5,7 +5,7 @@
 use statik_disk::{Error, Kind, Open};
 
 use crate::metrics::Op;
-use crate::pages::{Durability, Usage};
+use crate::pages::{CommitId, Durability, Usage};
 
 /// The fixed part of a request, in bytes.
 pub const REQUEST_BYTES: usize = 32;
@@ -82,6 +82,24 @@ pub(crate) fn encode_durability(durability: Durability) -> u32 {
 
 pub(crate) fn decode_durability(number: u32) -> Option<Durability> {
     [Durability::Off, Durability::Normal, Durability::Full].get(number as usize).copied()
+}
+
+/// The bytes of a commit's id.
+pub(crate) fn encode_id(id: CommitId) -> [u8; 16] {
+    id.0.to_le_bytes()
+}
+
+pub(crate) fn decode_id(payload: &[u8]) -> Option<CommitId> {
+    payload.try_into().ok().map(|bytes| CommitId(u128::from_le_bytes(bytes)))
+}
+
+/// The id that a commit's payload begins with, if `id_bytes` says so, and the rest.
+pub(crate) fn decode_commit(id_bytes: u64, payload: &[u8]) -> Option<(Option<CommitId>, &[u8])> {
+    if id_bytes == 0 {
+        return Some((None, payload));
+    }
+    let (id, rest) = payload.split_at_checked(usize::try_from(id_bytes).ok()?)?;
+    Some((Some(decode_id(id)?), rest))
 }
 
 /// The files of a commit, and whether the client has their write locks.
@@ -249,6 +267,18 @@ mod tests {
             assert_eq!(decode_usage(&encode_usage(&usage)), Some(usage));
         }
         assert_eq!((decode_usage(&[0; 63]), decode_usage(&[0; 72])), (None, None));
+    }
+
+    #[test]
+    fn a_commit_has_an_id_or_none() {
+        let id = CommitId(0x0102_0304_0506_0708_090a_0b0c_0d0e_0f10);
+        let payload = [&encode_id(id)[..], b"rest"].concat();
+        assert_eq!(decode_commit(0, &payload), Some((None, &payload[..])));
+        assert_eq!(decode_commit(16, &payload), Some((Some(id), &b"rest"[..])));
+        for id_bytes in [1, 15, 17, 20, 21, u64::MAX] {
+            assert_eq!(decode_commit(id_bytes, &payload), None, "{id_bytes}");
+        }
+        assert_eq!(decode_id(&payload), None);
     }
 
     #[test]

@@ -1,18 +1,20 @@
 //! The bytes of ring and board are those of `docs/ring-format.md` and `docs/board-format.md`: samples, kept since they were new,
-//! are what today's code writes and what it reads. `ring-v2.hex` holds the header and the requests; every line is 8 words.
+//! are what today's code writes and what it reads. `ring-v3.hex` holds the header and the requests; every line is 8 words.
 //! `board-v1.hex` holds those lines of a board that are not all zeros, each after its offset.
 
 use statik_bridge::board::{self, Guest, Owner};
 use statik_bridge::metrics::Op;
 use statik_bridge::native::{SharedCells, clock};
-use statik_bridge::pages::{PAGE_BYTES, Version, View};
+use statik_bridge::pages::{CommitId, PAGE_BYTES, Version, View};
 use statik_bridge::ring::{Caller, Deadline, Request};
 use statik_bridge::{Cells, DiskHost, Host, Server};
 use statik_disk::{Disk, MemDisk, Open};
 use std::time::Duration;
 
-const SAMPLE: &str = include_str!("ring-v2.hex");
+const SAMPLE: &str = include_str!("ring-v3.hex");
 const BOARD: &str = include_str!("board-v1.hex");
+/// The id that the sample's commit has.
+const ID: CommitId = CommitId(0xff0e_0d0c_0b0a_0908_0706_0504_0302_0100);
 const RING_BYTES: usize = 33 * 1024;
 const BOARD_BYTES: usize = board::bytes(64);
 
@@ -38,10 +40,12 @@ fn the_client_writes_the_sample() {
     let attach = Request { handle: 8, count: 1, ..Request::new(Op::Attach) };
     let lock = Request { handle: 8, count: 1000, ..Request::new(Op::WaitLock) };
     let stage = Request { handle: 8, offset: 4094, ..Request::new(Op::Stage) };
-    let commit = Request { count: 2, ..Request::new(Op::Commit) };
-    let parts = [8, 0, 0, 0, 1, 0, 0, 0];
+    let committed = Request::new(Op::Committed);
+    let commit = Request { offset: 16, count: 2, ..Request::new(Op::Commit) };
+    let id = ID.0.to_le_bytes();
+    let parts = [&id[..], &[8, 0, 0, 0, 1, 0, 0, 0]].concat();
     let file = [(open, &b"notes/today"[..]), (write, b"milk"), (len, b"")];
-    let pages = [(attach, &b"app.db"[..]), (lock, b""), (stage, b"page"), (commit, &parts)];
+    let pages = [(attach, &b"app.db"[..]), (lock, b""), (stage, b"page"), (committed, &id), (commit, &parts)];
     for (request, payload) in file.into_iter().chain(pages) {
         caller.post(&request, payload, &Deadline::after(Duration::from_secs(1), clock)).unwrap();
     }
@@ -58,10 +62,11 @@ fn the_server_reads_the_sample() {
     server.add_client(1, ring.clone()).unwrap();
     while server.work() {}
     let answer: Vec<_> = (9..14).map(|word| ring.load(word)).collect();
-    assert_eq!(answer, [7, 0, 1, 0, 8], "the seventh request's answer: the first commit, and one length");
+    assert_eq!(answer, [8, 0, 1, 0, 8], "the eighth request's answer: the first commit, and one length");
     let mut length = [0; 8];
     ring.read(64 + 16 * 1024, &mut length);
     assert_eq!(u64::from_le_bytes(length), 4098);
+    assert_eq!(server.host().pages().committed(ID), Some(1));
     let mut page = [0; PAGE_BYTES];
     server.host().pages().read(0, 1, 1, &mut page, &mut |_, _| {}).unwrap();
     assert_eq!(&page[..3], b"ge\0");

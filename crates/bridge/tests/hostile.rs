@@ -52,14 +52,16 @@ impl Random {
         const OF_FILES: [Op; 5] = [Op::Read, Op::Write, Op::Flush, Op::SetLen, Op::Len];
         const OF_PAGES: [Op; 7] =
             [Op::ReadPages, Op::ReadStaged, Op::Stage, Op::StageLen, Op::Release, Op::WaitLock, Op::Commit];
-        const OF_ALL: [Op; 4] = [Op::List, Op::Durable, Op::Checkpoint, Op::Usage];
+        const OF_ALL: [Op; 5] = [Op::List, Op::Durable, Op::Checkpoint, Op::Usage, Op::Committed];
         let (ops, first) =
             [(&OF_FILES[..], 0), (&OF_PAGES, 2), (&OF_PAGES, 2), (&OF_ALL, 0), (&Op::ALL, 0)][self.below(5) as usize];
         let wrong = self.below(8) == 0;
+        let op = ops[self.below(ops.len() as u64) as usize];
         Request {
-            op: ops[self.below(ops.len() as u64) as usize],
+            op,
             handle: if wrong { self.below(4) as u32 } else { first + self.below(2) as u32 },
-            offset: self.number(),
+            // A commit's is how long its id is.
+            offset: if op == Op::Commit && !wrong { 16 * self.below(2) } else { self.number() },
             count: if wrong { self.number() } else { 1 + self.below(2) } as u32,
         }
     }
@@ -139,7 +141,11 @@ fn a_server_survives_frames_that_no_client_would_post() {
                 (0 | 1, _) => b"a".to_vec(),
                 (2 | 3, _) => b"p".to_vec(),
                 (_, Op::ReadPages) => random.below(2).to_le_bytes().to_vec(),
-                (_, Op::Commit) => [2, random.below(3) as u32].map(u32::to_le_bytes).concat(),
+                (_, Op::Commit) => {
+                    let id = random.bytes(request.offset.min(20) as usize);
+                    [id, [2, random.below(3) as u32].map(u32::to_le_bytes).concat()].concat()
+                }
+                (_, Op::Committed) => vec![7; 15 + random.below(2) as usize],
                 _ => random.path(),
             };
             if caller.post(&request, &payload, &Deadline::after(OPTIONS.deadline, clock)).is_err() {
@@ -232,7 +238,7 @@ fn change(client: &Client, byte: u8) -> Result<()> {
         file.write_at(u64::from(byte) * 100, &[byte; 5000])?;
         file.read_at(100, &mut bytes)?;
     }
-    client.commit(&[a.id(), b.id()], Durability::Full)?;
+    client.commit(&[a.id(), b.id()], Durability::Full, None)?;
     a.read_at(50, &mut [0; 10_000])?;
     client.usage()?;
     a.end().and(b.end())
@@ -298,11 +304,11 @@ fn another_version_is_refused_with_a_reason() {
     let server = server();
     server.add_client(1, ring.clone()).unwrap();
     let client = connect(ring.clone(), SharedCells::new(64)).unwrap();
-    ring.store(4, 3);
+    ring.store(4, 4);
     // As if something had been posted.
     ring.store(5, 32);
     work(&server, 0);
     let error = client.list().unwrap_err();
     assert_eq!(error.kind(), Kind::Closed);
-    assert!(error.to_string().contains("version 3"), "{error}");
+    assert!(error.to_string().contains("version 4"), "{error}");
 }

@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use statik_bridge::native::Thread;
-use statik_bridge::pages::{Durability, Paged, Pages, Usage, contract};
+use statik_bridge::pages::{CommitId, Durability, Paged, Pages, Usage, contract};
 use statik_bridge::{Client, ClientOptions, DiskHost};
 use statik_disk::{MemDisk, Open, Result};
 
@@ -18,8 +18,12 @@ impl Pages for Served {
         Pages::open(&self.client, path, open)
     }
 
-    fn commit(&self, files: &[u32], durability: Durability) -> Result<u64> {
-        self.client.commit(files, durability)
+    fn commit(&self, files: &[u32], durability: Durability, id: Option<CommitId>) -> Result<u64> {
+        self.client.commit(files, durability, id)
+    }
+
+    fn committed(&self, id: CommitId) -> Result<Option<u64>> {
+        self.client.committed(id)
     }
 
     fn durable(&self) -> Result<u64> {

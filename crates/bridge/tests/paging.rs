@@ -10,7 +10,9 @@ use std::time::{Duration, Instant};
 use statik_bridge::metrics::{Metrics, Op};
 use statik_bridge::native::{SharedCells, Thread, clock};
 use statik_bridge::pages::mem::MemPages;
-use statik_bridge::pages::{Change, Checkpoint, Durability, PAGE_BYTES, PageStore, Paged, Pages, Usage, Version, View};
+use statik_bridge::pages::{
+    Change, Checkpoint, CommitId, Durability, PAGE_BYTES, PageStore, Paged, Pages, Usage, Version, View,
+};
 use statik_bridge::ring::BELL;
 use statik_bridge::{Cells, Client, ClientOptions, DiskHost, Server, board};
 use statik_disk::{Disk, Error, Kind, MemDisk, Open, Result};
@@ -43,7 +45,7 @@ fn lock(file: &dyn Paged) {
 fn write(client: &Client, file: &dyn Paged, offset: u64, bytes: &[u8]) -> u64 {
     lock(file);
     file.write_at(offset, bytes).expect("write");
-    let seq = client.commit(&[file.id()], Durability::Full).expect("commit");
+    let seq = client.commit(&[file.id()], Durability::Full, None).expect("commit");
     file.end().expect("end");
     seq
 }
@@ -68,7 +70,7 @@ fn a_small_commit_costs_one_round_trip_and_the_rest_none() {
         assert_eq!(first_byte(&*file), Ok(round));
         file.write_at(0, &[round + 1; PAGE_BYTES]).unwrap();
         file.write_at(3 * PAGE, &[round; PAGE_BYTES]).unwrap();
-        client.commit(&[file.id()], Durability::Full).unwrap();
+        client.commit(&[file.id()], Durability::Full, None).unwrap();
         file.end().unwrap();
     }
     // Before the first commit the file was empty, so nothing was read.
@@ -136,7 +138,7 @@ fn contending_clients_lose_nothing() {
                         total.fetch_add(1, SeqCst);
                     }
                     let ids: Vec<_> = some.iter().map(|file| file.id()).collect();
-                    client.commit(&ids, Durability::Full).unwrap();
+                    client.commit(&ids, Durability::Full, None).unwrap();
                     some.iter().for_each(|file| file.end().unwrap());
                 }
             });
@@ -203,7 +205,7 @@ fn who_waits_is_woken_first_come_first_served() {
             file.lock().unwrap();
             let len = file.len().unwrap();
             file.write_at(len, b"x").unwrap();
-            client.commit(&[file.id()], Durability::Normal).unwrap();
+            client.commit(&[file.id()], Durability::Normal, None).unwrap();
         },
     );
     assert_eq!(order, [0, 1, 2, 3, 4]);
@@ -262,7 +264,7 @@ fn a_removed_client_leaves_lock_views_and_changes_behind() {
     assert_eq!(order, [0, 1]);
     assert_eq!(kind(held.lock()), Some(Kind::Closed));
     assert_eq!(kind(first_byte(&*held)), Some(Kind::Closed));
-    assert_eq!(kind(dying.commit(&[held.id()], Durability::Full)), Some(Kind::Closed));
+    assert_eq!(kind(dying.commit(&[held.id()], Durability::Full, None)), Some(Kind::Closed));
     let other = server.client(LONG).unwrap();
     write(&other, &*open(&other, "a"), 0, b"more");
     other.checkpoint().expect("no view of the removed client is in the way");
@@ -346,7 +348,7 @@ fn commits_that_are_queued_share_one_flush() {
                     file.write_at(0, b"x").unwrap();
                     ready.send(()).unwrap();
                     paused.wait();
-                    client.commit(&[file.id()], Durability::Full).unwrap()
+                    client.commit(&[file.id()], Durability::Full, None).unwrap()
                 });
                 while is_ready.try_recv().is_err() {
                     driven.server.work();
@@ -390,7 +392,7 @@ fn a_flush_waits_for_the_writers_that_are_about_to_commit() {
                 lock(&*file);
             }
             file.write_at(0, &[number]).unwrap();
-            client.commit(&[file.id()], Durability::Full).unwrap()
+            client.commit(&[file.id()], Durability::Full, None).unwrap()
         };
         Box::new(client) as Box<dyn FnOnce(Client) -> u64 + Send>
     });
@@ -547,8 +549,12 @@ impl PageStore for Watched {
         self.pages.discard(file);
     }
 
-    fn commit(&self, files: &[u32], changed: &mut dyn FnMut(Change)) -> Result<u64> {
-        self.pages.commit(files, changed)
+    fn commit(&self, files: &[u32], id: Option<CommitId>, changed: &mut dyn FnMut(Change)) -> Result<u64> {
+        self.pages.commit(files, id, changed)
+    }
+
+    fn committed(&self, id: CommitId) -> Option<u64> {
+        self.pages.committed(id)
     }
 
     fn flush(&self) -> Result<u64> {
@@ -608,7 +614,7 @@ fn a_normal_commit_is_flushed_though_nobody_asks() {
     lock(&*file);
     file.write_at(0, b"x").unwrap();
     let start = Instant::now();
-    client.commit(&[file.id()], Durability::Normal).unwrap();
+    client.commit(&[file.id()], Durability::Normal, None).unwrap();
     assert_eq!(events.recv_timeout(LONG.deadline), Ok("flush"));
     assert!(start.elapsed() >= Duration::from_millis(45), "it is put off, so that more commits share it");
     assert_eq!(client.durable(), Ok(1));
@@ -622,7 +628,7 @@ fn a_server_that_stops_flushes_and_checkpoints() {
     let file = open(&client, "a");
     lock(&*file);
     file.write_at(0, b"x").unwrap();
-    client.commit(&[file.id()], Durability::Off).unwrap();
+    client.commit(&[file.id()], Durability::Off, None).unwrap();
     assert!(events.try_recv().is_err(), "nobody flushes for its sake");
     server.stop().unwrap();
     assert_eq!(events.iter().collect::<Vec<_>>(), ["flush", "checkpoint"]);
@@ -642,7 +648,7 @@ fn a_change_that_cannot_be_staged_fails_the_commit() {
     assert_eq!(kind(first_byte(&*file)), Some(Kind::Quota));
     failing.stage.store(false, SeqCst);
     file.write_at(PAGE, b"too late").unwrap();
-    assert_eq!(kind(client.commit(&[file.id()], Durability::Full)), Some(Kind::Quota));
+    assert_eq!(kind(client.commit(&[file.id()], Durability::Full, None)), Some(Kind::Quota));
     assert_eq!((file.len(), first_byte(&*file)), (Ok(4), Ok(b'k')), "the view stays, what was staged is gone");
     assert_eq!(write(&other, &*theirs, 0, b"K"), 2, "the lock was given up");
     file.end().unwrap();
@@ -666,13 +672,14 @@ fn a_flush_that_fails_is_told_to_who_waits_for_it() {
     failing.flush.store(true, SeqCst);
     lock(&*file);
     file.write_at(0, b"seen").unwrap();
-    assert_eq!(kind(client.commit(&[file.id()], Durability::Full)), Some(Kind::Quota));
+    assert_eq!(kind(client.commit(&[file.id()], Durability::Full, Some(CommitId(1)))), Some(Kind::Quota));
+    assert_eq!(client.committed(CommitId(1)), Ok(Some(1)));
     assert_eq!(kind(client.durable()), Some(Kind::Quota));
     file.end().unwrap();
     assert_eq!(file.begin().unwrap().len, 4, "the commit is visible nevertheless");
     file.lock().unwrap();
     file.write_at(4, b"!").unwrap();
-    client.commit(&[file.id()], Durability::Normal).unwrap();
+    client.commit(&[file.id()], Durability::Normal, None).unwrap();
     assert_eq!(events.iter().take(3).collect::<Vec<_>>(), ["flush"; 3]);
     let failed = || server.call(|server| server.metrics().get(Op::Durable).errors);
     let start = Instant::now();
@@ -693,11 +700,14 @@ fn a_checkpoint_that_fails_is_told_to_who_waits_for_room() {
     assert_eq!(kind(client.checkpoint()), Some(Kind::Quota));
     lock(&*file);
     file.write_at(0, b"y").unwrap();
-    assert_eq!(kind(client.commit(&[file.id()], Durability::Full)), Some(Kind::Quota));
+    let [failed, waited] = [1, 2].map(CommitId);
+    assert_eq!(kind(client.commit(&[file.id()], Durability::Full, Some(failed))), Some(Kind::Quota));
     file.end().unwrap();
     failing.checkpoint.store(false, SeqCst);
-    assert_eq!(write(&client, &*file, 1, b"z"), 2);
-    file.begin().unwrap();
+    lock(&*file);
+    file.write_at(1, b"z").unwrap();
+    assert_eq!(client.commit(&[file.id()], Durability::Full, Some(waited)), Ok(2));
+    assert_eq!([failed, waited].map(|id| client.committed(id)), [Ok(None), Ok(Some(2))]);
     assert_eq!((file.len(), first_byte(&*file)), (Ok(2), Ok(b'x')));
 }
 
@@ -734,7 +744,7 @@ fn both_ends_count_what_pages_need() {
     file.write_at(0, &[7; PAGE_BYTES]).unwrap();
     file.set_len(PAGE + 10).unwrap();
     assert_eq!(first_byte(&*file), Ok(7));
-    client.commit(&[file.id()], Durability::Normal).unwrap();
+    client.commit(&[file.id()], Durability::Normal, None).unwrap();
     file.read_at(PAGE, &mut [0; 10]).unwrap();
     file.end().unwrap();
     lock(&*theirs);

@@ -336,7 +336,7 @@ fn a_commit_is_not_concerned_by_the_failure_of_a_file() {
     pages.begin().unwrap();
     pages.lock().unwrap();
     pages.write_at(0, b"kept").unwrap();
-    assert_eq!(client.commit(&[pages.id()], Durability::Full), Ok(1));
+    assert_eq!(client.commit(&[pages.id()], Durability::Full, None), Ok(1));
     pages.end().unwrap();
     assert_eq!(kind(client.list()), Some(Kind::Quota), "the next call about files, whatever it is");
 }

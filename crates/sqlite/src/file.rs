@@ -258,7 +258,7 @@ impl Database {
         }
         let ids: Vec<u32> = files.iter().map(|file| file.paged.id()).collect();
         let durability = files.iter().map(|file| file.durability.get()).max().unwrap_or(Durability::Full);
-        state.pages().commit(&ids, durability).map(|_| ())
+        state.pages().commit(&ids, durability, None).map(|_| ())
     }
 }
 

@@ -72,7 +72,7 @@ fn check_start(pages: &dyn Pages, path: &str) -> Result<()> {
     if check_header(&header[..read], view.len)? {
         file.lock()?;
         file.write_at(18, &[1, 1])?;
-        pages.commit(&[file.id()], Durability::Full)?;
+        pages.commit(&[file.id()], Durability::Full, None)?;
     }
     Ok(())
 }

@@ -60,7 +60,7 @@ fn a_full_check_finds_an_index_that_lacks_a_row_and_a_quick_one_a_broken_page() 
         file.begin().expect("begin");
         file.lock().expect("lock");
         file.write_at((root - 1) * bytes + offset, &[byte]).expect("write");
-        bench.local.commit(&[file.id()], statik_bridge::pages::Durability::Full).expect("commit");
+        bench.local.commit(&[file.id()], statik_bridge::pages::Durability::Full, None).expect("commit");
         file.end().expect("end");
     };
     let mut cells = [0; 2];

@@ -80,4 +80,6 @@ pub enum Planted {
     ReuseEpoch,
     /// Direct writes are not flushed before their commit.
     LoseDirectFlush,
+    /// A log is recycled before the ids of its commits are durable in the other.
+    LoseIds,
 }

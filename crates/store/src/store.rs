@@ -10,6 +10,7 @@
 //! Invariants:
 //! - A file on the disk changes below the end that the log knows for it only by a checkpoint, and the log holds, durably,
 //!   all that the checkpoint copies until the files are flushed.
+//! - The ids of commits that a log holds are, durably, in the other one before it is recycled.
 //! - One log at a time is being copied; the other one's records follow on those of that one, which are all durable.
 //! - Once a flush failed nothing is changed any more. Reads go on.
 //!
@@ -18,6 +19,7 @@
 mod checkpoint;
 mod commit;
 mod file;
+mod ids;
 mod index;
 mod payload;
 mod recovery;
@@ -28,13 +30,14 @@ use std::collections::HashMap;
 use std::rc::Rc;
 
 use rustc_hash::FxHashMap;
-use statik_bridge::pages::{Change, Checkpoint, PAGE_BYTES, PageStore, Usage, Version, View};
+use statik_bridge::pages::{Change, Checkpoint, CommitId, PAGE_BYTES, PageStore, Usage, Version, View};
 use statik_disk::{Disk, Error, File, Kind, Open, Result, validate_path};
 
 use crate::log::Writer;
 use crate::{Damage, Options};
 use checkpoint::Job;
 use file::{PAGE, PagedFile, Staged};
+use ids::Ids;
 use index::Index;
 
 /// Below this the store keeps its own files.
@@ -56,7 +59,7 @@ const KEEP_BYTES: usize = 8 << 20;
 /// let store = Store::open(disk.clone(), Options::default())?;
 /// let file = store.attach("app.db", Open::Create)?;
 /// store.stage(file, 0, b"milk")?;
-/// store.commit(&[file], &mut |_| {})?;
+/// store.commit(&[file], None, &mut |_| {})?;
 /// store.flush()?;
 /// drop(store);
 /// let store = Store::open(disk, Options::default())?;
@@ -80,6 +83,7 @@ struct Inner {
     numbers: HashMap<String, u32>,
     next_file: u32,
     next_transaction: u64,
+    ids: Ids,
     usage: Usage,
     /// Why nothing may be changed any more.
     failed: Option<Error>,
@@ -96,6 +100,8 @@ struct Log {
     index: Index,
     /// The files that it names.
     names: FxHashMap<u32, Named>,
+    /// How long the record is that tells the ids of commits from before it, 0 without one.
+    ids_bytes: u64,
 }
 
 /// A file that a log names.
@@ -108,9 +114,9 @@ struct Named {
 }
 
 impl Log {
-    /// How long its records are, the start excepted.
+    /// How long its records are, but for the start and the ids, of which nothing is to be copied.
     fn bytes(&self) -> u64 {
-        self.writer.end().saturating_sub(payload::START_RECORD_BYTES)
+        self.writer.end().saturating_sub(payload::START_RECORD_BYTES + self.ids_bytes)
     }
 }
 
@@ -180,7 +186,7 @@ impl Inner {
     }
 
     fn changeable(&self) -> Result<()> {
-        match &self.failed {
+        match self.failed.as_ref().or(self.logs[self.current].writer.failed()) {
             Some(error) => Err(error.clone()),
             None => Ok(()),
         }
@@ -384,7 +390,7 @@ impl Inner {
     /// Whether closing the current log pays: parts of open transactions have to be copied to the other.
     fn outgrows(&self, bytes: u64, limit: u64) -> bool {
         let parts = self.part_bytes();
-        self.failed.is_none() && bytes.saturating_sub(parts) > limit.max(parts)
+        self.changeable().is_ok() && bytes.saturating_sub(parts) > limit.max(parts)
     }
 }
 
@@ -437,8 +443,12 @@ impl PageStore for Store {
         self.inner().discard(file);
     }
 
-    fn commit(&self, files: &[u32], changed: &mut dyn FnMut(Change)) -> Result<u64> {
-        self.inner().commit(files, changed)
+    fn commit(&self, files: &[u32], id: Option<CommitId>, changed: &mut dyn FnMut(Change)) -> Result<u64> {
+        self.inner().commit(files, id, changed)
+    }
+
+    fn committed(&self, id: CommitId) -> Option<u64> {
+        self.inner.borrow().ids.find(id)
     }
 
     fn flush(&self) -> Result<u64> {
@@ -451,7 +461,7 @@ impl PageStore for Store {
 
     fn wants_checkpoint(&self) -> bool {
         let inner = self.inner.borrow();
-        inner.failed.is_none()
+        inner.changeable().is_ok()
             && (inner.job.is_some() || inner.outgrows(inner.logs[inner.current].bytes(), inner.options.soft_bytes))
     }
 

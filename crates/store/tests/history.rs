@@ -144,7 +144,7 @@ impl Run {
             9..=12 => {
                 self.say("commit");
                 self.model.attempted = Some(self.model.staged.clone());
-                let seq = store.commit(&opened.files, &mut |_| {})?;
+                let seq = store.commit(&opened.files, None, &mut |_| {})?;
                 self.say(format!("  is {seq}"));
                 self.model.committed.insert(seq, self.model.staged.clone());
                 self.model.attempted = None;

@@ -188,6 +188,23 @@ fn a_failed_append_leaves_no_trace() {
     assert_eq!(read(&disk).1, [(1, b"one".to_vec()), (3, b"three".to_vec())]);
 }
 
+/// The next record may be as long and end alike, and a crash may leave no more of it than that end.
+#[test]
+fn a_failed_append_is_not_completed_by_the_next() {
+    for seed in 0..1000 {
+        let disk = SimDisk::new(1);
+        let mut writer = writer(&disk);
+        let quota_bytes = Some(writer.end() + 2900);
+        disk.set_faults(statik_disk::Faults { quota_bytes, ..Default::default() });
+        let record = |first: u8| [vec![first; 100], vec![0xee; 2900]].concat();
+        writer.append(|bytes| bytes.extend(record(2))).expect_err("the disk is full");
+        disk.set_faults(statik_disk::Faults::default());
+        append(&mut writer, &record(3));
+        let (_, records) = read(&disk.crash(Crash::Seed(seed)));
+        assert!(records.iter().all(|(_, payload)| payload[0] != 2), "seed {seed}: what failed is there");
+    }
+}
+
 #[test]
 fn a_failed_flush_is_the_end() {
     let disk = SimDisk::new(1);

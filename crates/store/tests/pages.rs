@@ -3,7 +3,7 @@
 use std::cell::Cell;
 use std::rc::Rc;
 
-use statik_bridge::pages::{Change, Checkpoint, PAGE_BYTES, PageStore, contract};
+use statik_bridge::pages::{Change, Checkpoint, CommitId, PAGE_BYTES, PageStore, REMEMBERED_IDS, contract};
 use statik_disk::{Disk, Error, Faults, File, Kind, MemDisk, Open, Result, SimDisk};
 use statik_store::{Options, Recover, Store};
 
@@ -21,7 +21,13 @@ fn recovering(recover: Recover) -> Options {
 
 fn write(store: &Store, file: u32, offset: u64, bytes: &[u8]) -> u64 {
     store.stage(file, offset, bytes).expect("it is staged");
-    store.commit(&[file], &mut |_| {}).expect("it is committed")
+    store.commit(&[file], None, &mut |_| {}).expect("it is committed")
+}
+
+/// Commits the file's beginning under an id.
+fn write_as(store: &Store, file: u32, id: Option<CommitId>, bytes: &[u8]) -> u64 {
+    store.stage(file, 0, bytes).expect("it is staged");
+    store.commit(&[file], id, &mut |_| {}).expect("it is committed")
 }
 
 /// What the newest view sees.
@@ -158,7 +164,7 @@ fn calls_of_the_disk_are_few() {
         store.stage(file, page * PAGE, &[2; PAGE_BYTES]).expect("it is staged");
         store.stage(other, page * PAGE, &[2; PAGE_BYTES]).expect("it is staged");
     }
-    store.commit(&[file, other], &mut |_| {}).expect("it is committed");
+    store.commit(&[file, other], None, &mut |_| {}).expect("it is committed");
     assert_eq!(disk.take(), [1, 0, 0], "a commit is one write");
     store.flush().expect("it is flushed");
     store.flush().expect("it is flushed already");
@@ -196,11 +202,11 @@ fn a_large_commit_is_written_while_it_is_staged() {
     disk.take();
     stage(0, 256);
     assert_eq!(disk.take(), [2, 0, 0], "half a MiB at a time");
-    store.commit(&[file], &mut |_| {}).expect("it is committed");
+    store.commit(&[file], None, &mut |_| {}).expect("it is committed");
     store.flush().expect("it is flushed");
     assert_eq!(disk.take(), [1 + 1, 1, 0], "only the commit itself is left, for which the log grows by a step");
     stage(256, 4096);
-    store.commit(&[file], &mut |_| {}).expect("it is committed");
+    store.commit(&[file], None, &mut |_| {}).expect("it is committed");
     assert!(store.usage().log_bytes < 6 << 20, "most of 16 MiB is in the file itself");
     checkpoint(&store);
     assert!(content(&store, file) == vec![1; 4352 * PAGE_BYTES]);
@@ -221,7 +227,7 @@ fn what_is_too_large_for_memory_waits_in_the_log() {
     (0..300).step_by(2).for_each(|page| stage(page, 1));
     assert!(store.usage().log_bytes > 100 * PAGE, "most of it is in the log");
     store.discard(file);
-    assert_eq!(store.commit(&[file], &mut |_| panic!("nothing is staged")), Ok(store.usage().newest));
+    assert_eq!(store.commit(&[file], None, &mut |_| panic!("nothing is staged")), Ok(store.usage().newest));
     (0..300).rev().step_by(3).for_each(|page| stage(page, 2));
     store.stage_len(file, 200 * PAGE).expect("it is cut");
     store.stage_len(file, 300 * PAGE).expect("it grows");
@@ -234,7 +240,7 @@ fn what_is_too_large_for_memory_waits_in_the_log() {
         Change::Pages { page, count, .. } => told.extend(page..page + count),
         Change::Cut { len, .. } => assert_eq!(len, 200 * PAGE),
     };
-    store.commit(&[file], tell).expect("it is committed");
+    store.commit(&[file], None, tell).expect("it is committed");
     for page in 0..300 {
         let byte = if page % 7 == 0 { 3 } else { 2 * u8::from(page % 3 == 2 && page < 200) };
         expected[page * PAGE_BYTES..][..PAGE_BYTES].fill(byte);
@@ -290,7 +296,7 @@ fn a_full_disk_fails_a_commit_and_no_more() {
         // The log may still have room in what it has allocated.
         for _ in 0..20 {
             store.stage(file, 10 * PAGE, &vec![9; pages * PAGE_BYTES]).expect("it is staged");
-            let commit = store.commit(&[file], &mut |_| {});
+            let commit = store.commit(&[file], None, &mut |_| {});
             failed += usize::from(kind(commit) == Some(Kind::Quota));
             assert!(store.usage().newest <= newest + 20);
         }
@@ -323,7 +329,7 @@ fn after_a_failed_flush_nothing_changes() {
         store.stage(file, 0, b"x"),
         store.flush().map(drop),
         store.checkpoint(None).map(drop),
-        store.commit(&[file], &mut |_| {}).map(drop),
+        store.commit(&[file], None, &mut |_| {}).map(drop),
     ];
     for result in refused {
         assert!(result.is_err_and(|error| error.to_string().contains("since a flush failed")));
@@ -427,7 +433,7 @@ fn a_store_with_any_damage_opens_and_says_so() {
     }
 }
 
-/// A store whose log has every kind of record and entry.
+/// A store whose log has every kind of record and entry, but for ids.
 fn sample(disk: &SimDisk) -> Vec<u8> {
     let options = Options { spill_bytes: 17 * PAGE_BYTES, direct_bytes: 0, ..Options::default() };
     let store = open(disk, options);
@@ -437,12 +443,12 @@ fn sample(disk: &SimDisk) -> Vec<u8> {
     write(&store, a, 6 * PAGE, &[2; 16 * PAGE_BYTES]);
     store.stage_len(a, 20 * PAGE + 100).unwrap();
     store.stage(b, 0, b"b").unwrap();
-    store.commit(&[a, b], &mut |_| {}).unwrap();
+    store.commit(&[a, b], None, &mut |_| {}).unwrap();
     for page in (0..40).step_by(2) {
         store.stage(a, page * PAGE, &[page as u8; PAGE_BYTES]).unwrap();
     }
     store.stage_len(a, 30 * PAGE).unwrap();
-    store.commit(&[a], &mut |_| {}).unwrap();
+    store.commit(&[a], None, &mut |_| {}).unwrap();
     store.detach(b);
     store.settle("b").unwrap();
     content(&store, a)
@@ -469,23 +475,28 @@ fn unhex(text: &str) -> Vec<u8> {
     text.lines().flat_map(bytes).collect()
 }
 
-/// Version 1, as it was once written, is read, and is what is written today. After a change of version, `STATIK_BLESS=1`
-/// writes the next one's.
+/// The sample of this kind, as it was once written, which must be what is written today. After a change of version,
+/// `STATIK_BLESS=1` writes the next one's.
+fn frozen(written: &SimDisk, kind: &str) -> MemDisk {
+    let frozen = MemDisk::new();
+    for path in [LOG_A, LOG_B, "a.db"] {
+        let name = path.rsplit('/').next().expect("a name");
+        let place = format!("{}/tests/pages-v1-{kind}{name}.txt", env!("CARGO_MANIFEST_DIR"));
+        if std::env::var("STATIK_BLESS").is_ok() {
+            std::fs::write(&place, hex(&plain(written, path))).expect("the checkout can be written");
+        }
+        let bytes = unhex(&std::fs::read_to_string(place).expect("the sample is in the checkout"));
+        assert!(bytes == plain(written, path), "{path} is written as it was");
+        frozen.open(path, Open::Create).unwrap().write_at(0, &bytes).unwrap();
+    }
+    frozen
+}
+
 #[test]
 fn the_frozen_sample_is_read() {
     let written = SimDisk::new(1);
     let expected = sample(&written);
-    let frozen = MemDisk::new();
-    for path in [LOG_A, LOG_B, "a.db"] {
-        let name = path.rsplit('/').next().expect("a name");
-        let place = format!("{}/tests/pages-v1-{name}.txt", env!("CARGO_MANIFEST_DIR"));
-        if std::env::var("STATIK_BLESS").is_ok() {
-            std::fs::write(&place, hex(&plain(&written, path))).expect("the checkout can be written");
-        }
-        let bytes = unhex(&std::fs::read_to_string(place).expect("the sample is in the checkout"));
-        assert!(bytes == plain(&written, path), "{path} is written as it was");
-        frozen.open(path, Open::Create).unwrap().write_at(0, &bytes).unwrap();
-    }
+    let frozen = frozen(&written, "");
     let store = open(&frozen, recovering(Recover::Refuse));
     let file = store.attach("a.db", Open::Existing).expect("it attaches");
     assert!(content(&store, file) == expected);
@@ -493,6 +504,84 @@ fn the_frozen_sample_is_read() {
     assert_eq!(Store::needs(&frozen), Ok(vec!["a.db".to_owned()]));
     checkpoint(&store);
     assert!(plain(&frozen, "a.db") == expected);
+}
+
+#[test]
+fn the_frozen_sample_with_ids_is_read() {
+    let written = SimDisk::new(1);
+    let store = open(&written, Options::default());
+    let file = store.attach("a.db", Open::Create).expect("it attaches");
+    let ids = [0x0f0e_0d0c_0b0a_0908_0706_0504_0302_0100, 1, u128::MAX].map(CommitId);
+    for (byte, id) in [(1, Some(ids[0])), (2, None), (3, Some(ids[1])), (4, Some(ids[2]))] {
+        write_as(&store, file, id, &[byte; 10]);
+        if byte == 3 {
+            checkpoint(&store);
+        }
+    }
+    let frozen = frozen(&written, "ids-");
+    let store = open(&frozen, recovering(Recover::Refuse));
+    for _ in 0..2 {
+        assert_eq!(ids.map(|id| store.committed(id)), [Some(1), Some(3), Some(4)]);
+        assert_eq!(store.committed(CommitId(0)), None);
+        checkpoint(&store);
+    }
+    assert_eq!(plain(&frozen, "a.db"), [4; 10]);
+}
+
+#[test]
+fn the_newest_ids_outlive_checkpoints_and_processes() {
+    let disk = MemDisk::new();
+    let mut commits = Vec::new();
+    for process in 0..8_u128 {
+        let store = open(&disk, Options::default());
+        let file = store.attach("a", Open::Create).expect("it attaches");
+        for round in 0..200 {
+            let id = CommitId(process << 64 | round);
+            commits.push((id, write_as(&store, file, Some(id), &[process as u8; 10])));
+        }
+        match process % 3 {
+            0 => checkpoint(&store),
+            // The log is closed, and not recycled.
+            1 => drop(store.checkpoint_target().expect("a target")),
+            _ => {}
+        }
+        drop(store);
+        let store = open(&disk, Options::default());
+        for (ago, (id, commit)) in commits.iter().rev().enumerate() {
+            assert_eq!(store.committed(*id), Some(*commit).filter(|_| ago < REMEMBERED_IDS), "{ago} before the last");
+        }
+        checkpoint(&store);
+        drop(store);
+        let store = open(&disk, Options::default());
+        assert_eq!((store.usage().log_bytes, store.checkpoint_target()), (0, Ok(None)), "ids are nothing to copy");
+        assert_eq!(Store::needs(&disk), Ok(Vec::new()));
+    }
+}
+
+#[test]
+fn an_id_costs_its_commit_no_call_of_the_disk() {
+    let disk = Counting::new();
+    let store = open(&disk, Options::default());
+    let file = store.attach("a", Open::Create).expect("it attaches");
+    // Both logs have room.
+    for byte in 0..2 {
+        write(&store, file, 0, &[byte; PAGE_BYTES]);
+        checkpoint(&store);
+    }
+    disk.take();
+    write_as(&store, file, Some(CommitId(1)), &[2; PAGE_BYTES]);
+    store.flush().expect("it is flushed");
+    assert_eq!(disk.take(), [1, 1, 0]);
+    checkpoint(&store);
+    assert_eq!(disk.take(), [3, 3, 0], "the file's page, the ids, and the log's new start");
+    write_as(&store, file, Some(CommitId(2)), &[3; PAGE_BYTES]);
+    store.flush().expect("it is flushed");
+    store.checkpoint_target().expect("the log is closed");
+    write(&store, file, 0, &[4; PAGE_BYTES]);
+    store.flush().expect("it is flushed");
+    disk.take();
+    while store.checkpoint(None).expect("it is copied") == Checkpoint::More {}
+    assert_eq!(disk.take(), [2, 2, 0], "the ids were flushed with a commit");
 }
 
 #[test]

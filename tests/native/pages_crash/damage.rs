@@ -67,10 +67,10 @@ fn judge(sound: &Sound, disk: &SimDisk, log: &str, flipped: u64) -> Result<bool,
     let (disk, subject) = open(Recover::Truncate);
     let subject = subject.map_err(failed("opening to truncate"))?;
     let mut run = Run::resume(disk, subject, &sound.options, alone, sound.states[..=state].to_vec());
-    // Without its start a log does not tell which commit the files are of.
+    // Without its start a log does not tell which commit the files are of, nor their ids.
     run.compare_contents().map_err(|failed| failed.during(format_args!("truncated")))?;
     let newest = run.subject.store().usage().newest;
-    run.states.iter_mut().for_each(|state| state.seq = state.seq.min(newest));
+    run.states.iter_mut().for_each(|state| (state.seq, state.id) = (state.seq.min(newest), None));
     let write = Step::Write { file: 0, offset: 0, len: 2 * PAGE_BYTES };
     let commit = Step::Commit { files: vec![0], durability: Durability::Full };
     [write, commit].iter().try_for_each(|step| run.step(step))?;
@@ -84,7 +84,7 @@ fn judge(sound: &Sound, disk: &SimDisk, log: &str, flipped: u64) -> Result<bool,
 /// A damaged store that serves what is left changes nothing.
 fn refuses(subject: &mut dyn Subject) -> Result<(), Failed> {
     let staged = subject.stage(0, 0, b"x");
-    let refused = staged.and_then(|()| subject.commit(&[0], Durability::Off).map(drop));
+    let refused = staged.and_then(|()| subject.commit(&[0], Durability::Off, None).map(drop));
     match refused.err().map(|error| error.kind()) {
         Some(Kind::ReadOnly) => Ok(()),
         other => Err(format!("a change of a damaged store: {other:?}").into()),

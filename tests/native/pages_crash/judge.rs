@@ -11,7 +11,7 @@ use statik_bridge::pages::{Durability, PAGE_BYTES, PageStore};
 use statik_disk::{Crash, Disk, SimDisk};
 use statik_store::Options;
 
-use super::run::{Failed, Moment, Run, States, differ, failed, raw};
+use super::run::{Failed, Moment, Run, States, compare_ids, differ, failed, raw};
 use super::script::{PATHS, Step};
 use super::subject::{Opener, Subject};
 
@@ -123,6 +123,7 @@ impl<'a> Judge<'a> {
         let matching = |at: &usize| *self.states[*at].contents == contents;
         let candidates: Vec<usize> = allowed.clone().filter(matching).collect();
         if let Some(found) = candidates.iter().find(|at| self.states[**at].seq == newest) {
+            compare_ids(&*subject, self.states, *found)?;
             return Ok((subject, *found));
         }
         if let Some(at) = candidates.first() {

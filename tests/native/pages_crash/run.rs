@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::ops::RangeInclusive;
 use std::rc::Rc;
 
-use statik_bridge::pages::{Durability, PageStore};
+use statik_bridge::pages::{CommitId, Durability, PageStore};
 use statik_disk::{Crash, Disk, Error, Kind, Open, SimDisk};
 use statik_store::Options;
 
@@ -16,6 +16,10 @@ use super::subject::{Contents, Opener, Subject};
 pub struct State {
     pub seq: u64,
     pub contents: Rc<Contents>,
+    /// The id that the commit carried.
+    pub id: Option<CommitId>,
+    /// Those of commits that were tried after it, and of which nothing came.
+    pub refused: Vec<CommitId>,
 }
 
 /// The commits of a run: at index 0 the beginning.
@@ -102,7 +106,8 @@ impl Run {
         let trace = Rc::new(RefCell::new(Trace { sample: Some(Box::new(sample)), ..Trace::default() }));
         watch(&disk, &trace);
         let subject = opener(&disk, options).map_err(failed("opening"))?;
-        let empty = State { seq: 0, contents: Rc::new(vec![Vec::new(); PATHS.len()]) };
+        let contents = Rc::new(vec![Vec::new(); PATHS.len()]);
+        let empty = State { seq: 0, contents, id: None, refused: Vec::new() };
         let mut run = Run::resume(disk, subject, options, opener, vec![empty]);
         run.trace = trace;
         Ok(run)
@@ -215,12 +220,14 @@ impl Run {
         let differs = contents != *self.newest().contents;
         self.trace.borrow_mut().attempted += usize::from(staged);
         let last = self.newest().seq;
-        let committed = self.subject.commit(files, durability);
+        let id = self.next_id();
+        let committed = self.subject.commit(files, durability, id);
         let newest = self.subject.store().usage().newest;
         if staged && newest > last {
-            self.states.push(State { seq: newest, contents: Rc::new(contents) });
+            self.states.push(State { seq: newest, contents: Rc::new(contents), id, refused: Vec::new() });
         } else {
             self.trace.borrow_mut().attempted = self.states.len() - 1;
+            self.states.last_mut().expect("there is a beginning").refused.extend(id);
         }
         let seq = committed.map_err(failed("committing"))?;
         if seq != self.newest().seq || differs && seq <= last {
@@ -230,6 +237,12 @@ impl Run {
             self.durable_to(seq);
         }
         Ok(())
+    }
+
+    /// An id that no commit before it has had; some have none.
+    fn next_id(&self) -> Option<CommitId> {
+        let tried = self.newest().refused.len() as u128;
+        (self.states.len() % 4 != 0).then_some(CommitId((self.states.len() as u128) << 64 | tried))
     }
 
     fn durable_to(&mut self, seq: u64) {
@@ -253,6 +266,7 @@ impl Run {
     /// The store holds what the model holds, and a held view what it held.
     pub fn compare(&self) -> Result<(), Failed> {
         self.compare_contents()?;
+        compare_ids(&*self.subject, &self.states, self.states.len() - 1)?;
         match self.subject.store().usage().newest {
             seq if seq == self.newest().seq => Ok(()),
             seq => Err(format!("the newest commit is said to be {seq}, but is {}", self.newest().seq).into()),
@@ -280,6 +294,20 @@ impl Run {
         let found = if self.staged[file].is_some() { &found[..expected.len().min(found.len())] } else { &found[..] };
         same(describe(found, expected), &format!("{} after a checkpoint", PATHS[file]))
     }
+}
+
+/// Each id is that of the commit that carried it, if that is up to the state `newest`, and otherwise of none.
+pub fn compare_ids(subject: &dyn Subject, states: &[State], newest: usize) -> Result<(), Failed> {
+    for (at, state) in states.iter().enumerate() {
+        let made = state.id.map(|id| (id, (at <= newest).then_some(state.seq)));
+        for (id, expected) in made.into_iter().chain(state.refused.iter().map(|id| (*id, None))) {
+            let found = subject.committed(id).map_err(failed("asking for an id"))?;
+            if found != expected {
+                return Err(format!("{id:x?} is said to be of commit {found:?}, not {expected:?}").into());
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Complains of a difference.

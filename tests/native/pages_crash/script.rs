@@ -66,8 +66,8 @@ fn limits(soft_bytes: u64, hard_bytes: u64, spill_bytes: usize) -> Options {
     Options { soft_bytes, hard_bytes, spill_bytes, direct_bytes: 0, ..Options::default() }
 }
 
-/// Scripts of at most 40 operations of the disk, each for one thing that may go wrong. [`parse`] has the notation.
-const BY_HAND: [(&str, &str); 12] = [
+/// Scripts of at most 50 operations of the disk, each for one thing that may go wrong. [`parse`] has the notation.
+const BY_HAND: [(&str, &str); 14] = [
     ("one file", "w0:0+1 F0 w0:0+1 F0 w0:0+2 N0 w0:1+1"),
     (
         "atomic over files",
@@ -86,6 +86,15 @@ const BY_HAND: [(&str, &str); 12] = [
     ("held", "w0:0+3 N0 hold w0:1+1 w1:0+1 F01 checkpoint slice release hold checkpoint w0:0+1 N0 slice release slice"),
     ("settled", "w0:0+2 w1:0+2 F01 w0:0+1 N0 s0 w0:1+1 N0 s1 w1:0+1 F1"),
     ("reopened", "w0:0+2 N0 reopen w0:1+1 N0 checkpoint w0:0+1 N0 reopen w0:2+10 F0 reopen w1:0+1 N1 durable"),
+    // What the other log has to take over is durable there only because it is recycled for nothing else.
+    (
+        "ids, recycled",
+        "w0:0+1 F0 w0:0+1 N0 checkpoint checkpoint w0:0+1 O0 w1:0+1 N1 checkpoint reopen w0:1+1 O0 checkpoint",
+    ),
+    (
+        "ids, amid a checkpoint",
+        "w0:0+1 w1:0+1 N01 slice w0:1+1 O0 slice slice w0:0+1 N0 slice w1:0+1 F1 slice reopen w0:0+1 O0 slice slice",
+    ),
     ("spilled", "w0:0+6 F0 w0:0+3 w1:0+1 F01 w0:1+4 d0 w0:4+1 F0"),
     ("spilled amid a checkpoint", "w0:0+4 N0 w0:0+3 slice w1:0+1 N1 slice l0:5000 w0:1+2 N0 durable"),
 ];

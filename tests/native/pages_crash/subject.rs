@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use statik_bridge::pages::local::Local;
-use statik_bridge::pages::{Checkpoint, Durability, PAGE_BYTES, PageStore, Paged, Pages, View};
+use statik_bridge::pages::{Checkpoint, CommitId, Durability, PAGE_BYTES, PageStore, Paged, Pages, View};
 use statik_disk::{Error, Kind, Open, Result, SimDisk};
 use statik_store::{Options, Store};
 
@@ -20,7 +20,8 @@ pub trait Subject {
     fn stage(&mut self, file: usize, offset: u64, bytes: &[u8]) -> Result<()>;
     fn stage_len(&mut self, file: usize, len: u64) -> Result<()>;
     fn discard(&mut self, file: usize) -> Result<()>;
-    fn commit(&mut self, files: &[usize], durability: Durability) -> Result<u64>;
+    fn commit(&mut self, files: &[usize], durability: Durability, id: Option<CommitId>) -> Result<u64>;
+    fn committed(&self, id: CommitId) -> Result<Option<u64>>;
     fn durable(&mut self) -> Result<u64>;
     fn slice(&mut self) -> Result<()>;
     /// Whether all was copied; not, if the held view is in the way.
@@ -87,15 +88,19 @@ impl Subject for Alone {
         Ok(())
     }
 
-    fn commit(&mut self, files: &[usize], durability: Durability) -> Result<u64> {
+    fn commit(&mut self, files: &[usize], durability: Durability, id: Option<CommitId>) -> Result<u64> {
         if self.store.needs_checkpoint() {
             self.checkpoint()?;
         }
-        let seq = self.store.commit(&self.ids(files), &mut |_| {})?;
+        let seq = self.store.commit(&self.ids(files), id, &mut |_| {})?;
         if durability == Durability::Full {
             self.store.flush()?;
         }
         Ok(seq)
+    }
+
+    fn committed(&self, id: CommitId) -> Result<Option<u64>> {
+        Ok(self.store.committed(id))
     }
 
     fn durable(&mut self) -> Result<u64> {
@@ -212,11 +217,15 @@ impl Subject for Behind {
         self.file(file).end()
     }
 
-    fn commit(&mut self, files: &[usize], durability: Durability) -> Result<u64> {
+    fn commit(&mut self, files: &[usize], durability: Durability, id: Option<CommitId>) -> Result<u64> {
         let ids: Vec<u32> = files.iter().map(|file| self.file(*file).id()).collect();
-        let committed = self.local.commit(&ids, durability);
+        let committed = self.local.commit(&ids, durability, id);
         files.iter().try_for_each(|file| self.file(*file).end())?;
         committed
+    }
+
+    fn committed(&self, id: CommitId) -> Result<Option<u64>> {
+        self.local.committed(id)
     }
 
     fn durable(&mut self) -> Result<u64> {

@@ -18,7 +18,7 @@ use statik_disk::{Error, Kind, Open, Result};
 use super::{Client, Line};
 use crate::board::Guest;
 use crate::metrics::Op;
-use crate::pages::{Durability, PAGE_BYTES, Paged, Pages, Usage, View};
+use crate::pages::{CommitId, Durability, PAGE_BYTES, Paged, Pages, Usage, View};
 use crate::ring::Request;
 use crate::wire;
 
@@ -108,17 +108,20 @@ impl Pages for Client {
         Ok(Box::new(RemotePages { line, sheet }))
     }
 
-    fn commit(&self, files: &[u32], durability: Durability) -> Result<u64> {
+    fn commit(&self, files: &[u32], durability: Durability, id: Option<CommitId>) -> Result<u64> {
         let line = &*self.line;
         let unknown = |id| Error::new(Kind::Invalid, format!("committing: there is no file {id}"));
         let find = |id: &u32| line.sheets.borrow().get(id).map(Rc::clone).ok_or_else(|| unknown(*id));
         let sheets: Vec<_> = files.iter().map(find).collect::<Result<_>>()?;
         let parts: Vec<_> = sheets.iter().map(|sheet| (sheet.handle, sheet.lock.get() != Held::No)).collect();
-        let request = Request { count: wire::encode_durability(durability), ..Request::new(Op::Commit) };
+        let mut payload = id.map_or_else(Vec::new, |id| wire::encode_id(id).to_vec());
+        let (offset, count) = (payload.len() as u64, wire::encode_durability(durability));
+        payload.extend(wire::encode_parts(&parts));
+        let request = Request { offset, count, ..Request::new(Op::Commit) };
         let path = sheets.first().map_or("", |sheet| &sheet.path);
         let committed = line.run(&request, path, || {
             sheets.iter().try_for_each(|sheet| line.post_run(sheet))?;
-            let answer = line.call(&request, &wire::encode_parts(&parts))?;
+            let answer = line.call(&request, &payload)?;
             let mut payload = vec![0; answer.length];
             line.caller.borrow().payload(0, &mut payload);
             let lengths = wire::decode_numbers(&payload)
@@ -138,6 +141,15 @@ impl Pages for Client {
             }
         }
         Ok(seq)
+    }
+
+    fn committed(&self, id: CommitId) -> Result<Option<u64>> {
+        let (line, request) = (&*self.line, Request::new(Op::Committed));
+        // No commit has the number 0.
+        line.run(&request, "", || {
+            let seq = line.call(&request, &wire::encode_id(id))?.value;
+            Ok(((seq > 0).then_some(seq), 0))
+        })
     }
 
     fn durable(&self) -> Result<u64> {

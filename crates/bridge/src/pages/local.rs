@@ -17,7 +17,7 @@ use std::time::Duration;
 use statik_disk::{Error, Kind, Open, Result, validate_path};
 
 use super::writers::Writers;
-use super::{Change, Checkpoint, Durability, PAGE_BYTES, PageStore, Paged, Pages, Usage, View};
+use super::{Change, Checkpoint, CommitId, Durability, PAGE_BYTES, PageStore, Paged, Pages, Usage, View};
 
 /// A commit at [`Durability::Normal`] is flushed this much later.
 pub(crate) const FLUSH_MS: f64 = 50.0;
@@ -39,7 +39,7 @@ const BLOCKED_MS: f64 = 50.0;
 /// reader.begin()?;
 /// writer.lock()?;
 /// writer.write_at(0, b"milk")?;
-/// pages.commit(&[writer.id()], Durability::Full)?;
+/// pages.commit(&[writer.id()], Durability::Full, None)?;
 /// assert_eq!(reader.len()?, 0);
 /// # Ok::<(), statik_disk::Error>(())
 /// ```
@@ -147,12 +147,12 @@ impl Shared {
     }
 
     /// Writes a commit and keeps track of what it changed.
-    fn write_commit(&self, files: &[u32]) -> Result<u64> {
+    fn write_commit(&self, files: &[u32], id: Option<CommitId>) -> Result<u64> {
         self.make_room()?;
         let lengths: Vec<_> =
             files.iter().map(|file| Ok((*file, self.store.newest(*file)?.len))).collect::<Result<_>>()?;
         let mut changed = Vec::new();
-        let seq = self.store.commit(files, &mut |change| {
+        let seq = self.store.commit(files, id, &mut |change| {
             let (Change::Page { file, .. } | Change::Cut { file, .. } | Change::Pages { file, .. }) = change;
             changed.push(file);
         })?;
@@ -210,19 +210,19 @@ impl Pages for Local {
         Ok(Box::new(LocalFile { shared: Rc::clone(&self.shared), id, file, path: path.to_owned() }))
     }
 
-    fn commit(&self, files: &[u32], durability: Durability) -> Result<u64> {
+    fn commit(&self, files: &[u32], durability: Durability, id: Option<CommitId>) -> Result<u64> {
         let shared = &*self.shared;
         let mut locked = Vec::new();
-        for id in files {
+        for user in files {
             let state = shared.state.borrow();
-            let unknown = || Error::new(Kind::Invalid, format!("committing: there is no file {id}"));
-            let file = state.users.get(id).ok_or_else(unknown)?.file;
-            if state.writers.writer(file) == Some(*id) && !locked.contains(&file) {
+            let unknown = || Error::new(Kind::Invalid, format!("committing: there is no file {user}"));
+            let file = state.users.get(user).ok_or_else(unknown)?.file;
+            if state.writers.writer(file) == Some(*user) && !locked.contains(&file) {
                 locked.push(file);
             }
         }
-        let committed = shared.write_commit(&locked);
-        files.iter().for_each(|id| shared.release(*id));
+        let committed = shared.write_commit(&locked, id);
+        files.iter().for_each(|user| shared.release(*user));
         let seq = committed?;
         match durability {
             Durability::Full => {
@@ -235,11 +235,15 @@ impl Pages for Local {
             Durability::Normal | Durability::Off => {}
         }
         let users = &mut shared.state.borrow_mut().users;
-        for id in files {
-            let Some(User { file, view: Some(view), .. }) = users.get_mut(id) else { continue };
+        for user in files {
+            let Some(User { file, view: Some(view), .. }) = users.get_mut(user) else { continue };
             *view = View { seq, len: shared.store.newest(*file)?.len };
         }
         Ok(seq)
+    }
+
+    fn committed(&self, id: CommitId) -> Result<Option<u64>> {
+        Ok(self.shared.store.committed(id))
     }
 
     fn durable(&self) -> Result<u64> {
@@ -415,7 +419,7 @@ mod tests {
         file.begin().unwrap();
         file.lock().unwrap();
         file.write_at(0, &[byte; PAGE_BYTES]).unwrap();
-        pages.commit(&[file.id()], durability).unwrap();
+        pages.commit(&[file.id()], durability, None).unwrap();
         file.end().unwrap();
     }
 

@@ -10,7 +10,7 @@ use std::rc::Rc;
 
 use statik_disk::{Disk, Error, Kind, MemDisk, Open, Result};
 
-use super::{Change, Checkpoint, PAGE_BYTES, PageStore, Usage, Version, View};
+use super::{Change, Checkpoint, CommitId, PAGE_BYTES, PageStore, REMEMBERED_IDS, Usage, Version, View};
 
 /// A store of pages that keeps every version.
 ///
@@ -22,7 +22,7 @@ use super::{Change, Checkpoint, PAGE_BYTES, PageStore, Usage, Version, View};
 /// let file = store.attach("app.db", Open::Create)?;
 /// store.stage(file, 0, b"milk")?;
 /// assert_eq!(store.newest(file)?.len, 0);
-/// assert_eq!(store.commit(&[file], &mut |_| {})?, 1);
+/// assert_eq!(store.commit(&[file], None, &mut |_| {})?, 1);
 /// assert_eq!(store.newest(file)?.len, 4);
 /// # Ok::<(), statik_disk::Error>(())
 /// ```
@@ -38,6 +38,8 @@ struct State {
     files: BTreeMap<u32, Versions>,
     next_file: u32,
     usage: Usage,
+    /// Every id, with its commit.
+    ids: Vec<(CommitId, u64)>,
 }
 
 /// What a file held after each commit that changed it, the first entry being what it held before all.
@@ -266,7 +268,7 @@ impl PageStore for MemPages {
         self.file(file).staged = None;
     }
 
-    fn commit(&self, files: &[u32], changed: &mut dyn FnMut(Change)) -> Result<u64> {
+    fn commit(&self, files: &[u32], id: Option<CommitId>, changed: &mut dyn FnMut(Change)) -> Result<u64> {
         let staged: Vec<_> =
             files.iter().filter_map(|number| Some((*number, self.file(*number).staged.take()?))).collect();
         let mut usage = self.usage();
@@ -288,8 +290,15 @@ impl PageStore for MemPages {
             }
             file.committed.push((usage.newest, content));
         }
-        self.state.borrow_mut().usage = usage;
+        let state = &mut *self.state.borrow_mut();
+        state.usage = usage;
+        state.ids.extend(id.map(|id| (id, usage.newest)));
         Ok(usage.newest)
+    }
+
+    fn committed(&self, id: CommitId) -> Option<u64> {
+        let ids = &self.state.borrow().ids;
+        ids.iter().rev().take(REMEMBERED_IDS).find(|(other, _)| *other == id).map(|(_, commit)| *commit)
     }
 
     fn flush(&self) -> Result<u64> {
@@ -371,12 +380,12 @@ mod tests {
         };
         let file = store.attach("a", Open::Existing).unwrap();
         store.stage(file, 0, b"n").unwrap();
-        store.commit(&[file], &mut |_| {}).unwrap();
+        store.commit(&[file], None, &mut |_| {}).unwrap();
         assert_eq!(&content(&disk), b"old");
         assert_eq!(store.checkpoint(None), Ok(Checkpoint::Idle));
         assert_eq!(&content(&disk), b"nld");
         store.stage(file, 1, b"ew").unwrap();
-        store.commit(&[file], &mut |_| {}).unwrap();
+        store.commit(&[file], None, &mut |_| {}).unwrap();
         store.detach(file);
         store.settle("a").unwrap();
         assert_eq!(&content(&disk), b"new");

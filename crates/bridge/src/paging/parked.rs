@@ -10,7 +10,7 @@ use statik_disk::{Error, Kind, Result};
 use super::{Ask, Paging, Part, Reply};
 use crate::metrics::Op;
 use crate::pages::local::{FLUSH_MS, PATIENCE_MS};
-use crate::pages::{Checkpoint, Durability, PageStore};
+use crate::pages::{Checkpoint, CommitId, Durability, PageStore};
 
 /// While other writers are about to commit, a flush is put off for so long at most.
 const GATHER_MS: f64 = 1.0;
@@ -59,6 +59,7 @@ struct Commit {
     ask: Ask,
     parts: Vec<Part>,
     durability: Durability,
+    id: Option<CommitId>,
 }
 
 struct Flush {
@@ -72,9 +73,9 @@ impl Parked {
         self.waits.push(Wait { ask, file, handle, until_ms });
     }
 
-    pub(super) fn want_room(&mut self, ask: Ask, parts: Vec<Part>, durability: Durability) {
+    pub(super) fn want_room(&mut self, ask: Ask, parts: Vec<Part>, durability: Durability, id: Option<CommitId>) {
         self.checkpoint_at_ms = 0.0;
-        self.room.push_back(Commit { ask, parts, durability });
+        self.room.push_back(Commit { ask, parts, durability, id });
     }
 
     /// Whether commits wait for room: who comes later waits behind them.
@@ -253,7 +254,7 @@ impl Paging {
     }
 
     fn resume(&mut self, store: &dyn PageStore, commit: Commit, now_ms: f64) {
-        let reply = self.commit_now(store, commit.ask, &commit.parts, commit.durability, now_ms);
+        let reply = self.commit_now(store, commit.ask, &commit.parts, commit.durability, commit.id, now_ms);
         self.answers.extend(reply.map(|reply| (commit.ask, reply)));
     }
 

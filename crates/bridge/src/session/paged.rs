@@ -115,6 +115,10 @@ impl Session {
             Op::Durable => paging.borrow_mut().durable(store, ask, now_ms),
             Op::Checkpoint => paging.borrow_mut().checkpoint(ask),
             Op::Usage => Some(Ok((0, wire::encode_usage(&paging.borrow().usage(store))))),
+            Op::Committed => {
+                let id = wire::decode_id(payload).ok_or("a question for what is no id")?;
+                Some(Ok((store.committed(id).unwrap_or(0), Vec::new())))
+            }
             _ => return Ok(None),
         }))
     }
@@ -163,7 +167,8 @@ impl Session {
         now_ms: f64,
     ) -> Result<Outcome, Broken> {
         let durability = wire::decode_durability(request.count).ok_or("no such durability")?;
-        let handles = wire::decode_parts(payload).ok_or("a commit of what are not files")?;
+        let (id, parts) = wire::decode_commit(request.offset, payload).ok_or("a commit whose id is none")?;
+        let handles = wire::decode_parts(parts).ok_or("a commit of what are not files")?;
         let paging = &mut *service.paging.borrow_mut();
         let mut failure = None;
         let mut parts = Vec::with_capacity(handles.len());
@@ -181,6 +186,6 @@ impl Session {
             paging.refuse_commit(store, self.id, &parts);
             return Ok(Some(Err(error)));
         }
-        Ok(paging.commit(store, ask, parts, durability, now_ms))
+        Ok(paging.commit(store, ask, parts, durability, id, now_ms))
     }
 }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use statik_bridge::pages::local::Local;
 use statik_bridge::pages::mem::MemPages;
-use statik_bridge::pages::{Durability, PageStore, Paged, Pages, Usage, View};
+use statik_bridge::pages::{CommitId, Durability, PageStore, Paged, Pages, Usage, View};
 use statik_disk::{Disk, Error, Kind, MemDisk, Open, Result};
 use statik_sqlite::{Connection, OpenOptions, Value, Vfs};
 use statik_store::{Options, Store};
@@ -76,13 +76,17 @@ impl Pages for Watched {
         Ok(Box::new(WatchedFile { file, watch: Rc::clone(&self.watch) }))
     }
 
-    fn commit(&self, files: &[u32], durability: Durability) -> Result<u64> {
+    fn commit(&self, files: &[u32], durability: Durability, id: Option<CommitId>) -> Result<u64> {
         self.watch.commits.borrow_mut().push((files.len(), durability));
         if let Some(done) = self.watch.fail_commit.take() {
             let at = self.watch.calls.borrow().len();
             self.watch.fail.set(Some(Fault { at, kind: Kind::Io, done }));
         }
-        self.watch.call("commit", || self.pages.commit(files, durability))
+        self.watch.call("commit", || self.pages.commit(files, durability, id))
+    }
+
+    fn committed(&self, id: CommitId) -> Result<Option<u64>> {
+        self.watch.call("committed", || self.pages.committed(id))
     }
 
     fn durable(&self) -> Result<u64> {

@@ -18,8 +18,9 @@ pub struct Appended {
 
 /// Appends records to a log.
 ///
-/// After a failed [`Writer::append`] the log is as before, and the number is not used again. After a failed
-/// [`Writer::flush`] nobody knows what is on the disk: every later call that changes something fails with it.
+/// After a failed [`Writer::append`] the log is as before, and the number is not used again; the next one flushes first.
+/// After a failed [`Writer::flush`] nobody knows what is on the disk: every later call that changes something fails with
+/// it.
 pub struct Writer {
     file: Rc<dyn File>,
     path: String,
@@ -41,6 +42,8 @@ pub struct Writer {
     keep_bytes: usize,
     /// The record being made, once the log is longer than what is kept.
     scratch: Vec<u8>,
+    /// A write failed, and may have left a part of its record behind the last one.
+    spoilt: bool,
     failed: Option<Error>,
 }
 
@@ -64,6 +67,7 @@ impl Writer {
             kept: Vec::new(),
             keep_bytes: 0,
             scratch: Vec::new(),
+            spoilt: false,
             failed: None,
         };
         writer.restart(epoch, sequence, payload)?;
@@ -101,6 +105,7 @@ impl Writer {
             kept: Vec::new(),
             keep_bytes: 0,
             scratch: Vec::new(),
+            spoilt: false,
             failed: Some(Error::new(Kind::ReadOnly, "the log is only read").at(path)),
         })
     }
@@ -138,7 +143,7 @@ impl Writer {
         let written = self.file.write_at(0, &record).and_then(|()| self.file.flush());
         written.map_err(|error| self.fail(error))?;
         (self.epoch, self.start, self.last) = (epoch, sequence, sequence);
-        (self.next, self.flushed) = (successor(sequence), sequence);
+        (self.next, self.flushed, self.spoilt) = (successor(sequence), sequence, false);
         self.end = record.len() as u64;
         self.allocated = self.allocated.max(self.end);
         self.kept.clear();
@@ -185,6 +190,7 @@ impl Writer {
     }
 
     fn write(&mut self, bytes: &mut Vec<u8>, at: usize) -> Result<Appended> {
+        self.mend()?;
         let payload_bytes = bytes.len() - at - HEADER_BYTES;
         let too_long = || Error::new(Kind::Invalid, "a record of more than 4 GiB").at(&self.path);
         let header = Header {
@@ -200,12 +206,25 @@ impl Writer {
         record[..HEADER_BYTES].copy_from_slice(&header.encode());
         self.next = successor(self.next);
         self.make_room(record.len() as u64)?;
+        self.spoilt = true;
         self.file.write_at(self.end, record)?;
+        self.spoilt = false;
         let appended = Appended { sequence: header.sequence, payload_offset: self.end + HEADER_BYTES as u64 };
         self.last = header.sequence;
         self.end += record.len() as u64;
         self.allocated = self.allocated.max(self.end);
         Ok(appended)
+    }
+
+    /// Cuts off what a failed write has left, durably. Otherwise a crash might keep it, and of the next record no more than
+    /// an end that is like its own: it would be whole.
+    fn mend(&mut self) -> Result<()> {
+        if self.spoilt {
+            self.file.set_len(self.end)?;
+            self.file.flush().map_err(|error| self.fail(error))?;
+            (self.allocated, self.flushed, self.spoilt) = (self.end, self.last, false);
+        }
+        Ok(())
     }
 
     /// Sees to it that the file is allocated a step beyond what is about to be written, unless that is a good part of
@@ -276,6 +295,11 @@ impl Writer {
         let context = "an earlier flush of the log failed, so that nobody knows what it holds";
         self.failed = Some(Error::new(cause.kind(), context).at(&self.path).because(cause.clone()));
         cause
+    }
+
+    /// Why nothing can be changed any more.
+    pub(crate) fn failed(&self) -> Option<&Error> {
+        self.failed.as_ref()
     }
 
     /// The log's file name.

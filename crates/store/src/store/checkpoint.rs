@@ -99,11 +99,13 @@ impl Inner {
         Ok(())
     }
 
-    /// Writes what is staged and needs the log to the current one, too; where the parts of each file are then.
+    /// Writes what is staged and needs the log to the current one, too, after the ids of commits; where the parts of each
+    /// file are then.
     fn take_along(&mut self, sealed: usize) -> Result<Vec<(u32, Staged)>> {
         let staging = self.files.iter().filter(|(_, file)| file.staged.is_some()).map(|(number, _)| *number);
         let mut staging: Vec<u32> = staging.collect();
         staging.sort_unstable();
+        self.note_ids()?;
         let mut moved = Vec::new();
         for number in staging {
             if self.file(number)?.has_staged_directs() {
@@ -114,6 +116,25 @@ impl Inner {
             }
         }
         Ok(moved)
+    }
+
+    /// Writes the ids of commits to the current log, which begins with them.
+    fn note_ids(&mut self) -> Result<()> {
+        if self.ids.is_empty() {
+            return Ok(());
+        }
+        let Log { writer, ids_bytes, .. } = &mut self.logs[self.current];
+        let end = writer.end();
+        writer.append(|bytes| Builder::new(bytes, payload::Kind::Note, 0).ids(self.ids.iter()))?;
+        *ids_bytes = writer.end() - end;
+        Ok(())
+    }
+
+    /// Whether the ids of commits in the log that was sealed may be durable only there.
+    fn ids_are_pending(&self, sealed: usize) -> bool {
+        let current = &self.logs[self.current];
+        // They come first, so that they are durable if anything is.
+        current.ids_bytes > 0 && current.writer.flushed() <= self.logs[sealed].writer.last()
     }
 
     /// What has to be copied from a log that is closed.
@@ -266,11 +287,14 @@ impl Inner {
 
     /// Starts a new epoch in the log that was copied.
     fn recycle(&mut self, target: u64) -> Result<()> {
+        let sealed = 1 - self.current;
+        let pending = self.ids_are_pending(sealed);
+        #[cfg(feature = "planted")]
+        let pending = pending && !self.has(crate::Planted::LoseIds);
         // Where a file was written beyond its length, what is durable must still tell that length.
-        if self.files.values().any(|file| file.is_longer_than_at(target)) {
+        if pending || self.files.values().any(|file| file.is_longer_than_at(target)) {
             self.flush_log()?;
         }
-        let sealed = 1 - self.current;
         let names = self.restart(sealed, self.logs[sealed].writer.last(), target)?;
         // Without this the next start would find the file longer, which does no harm.
         let trimmed = self.logs[sealed].writer.trim(self.options.soft_bytes * KEPT_LIMITS);
@@ -289,11 +313,12 @@ impl Inner {
         let epoch = self.logs.iter().map(|log| log.writer.epoch()).max().expect("there are two") + 1;
         #[cfg(feature = "planted")]
         let epoch = if self.has(crate::Planted::ReuseEpoch) { self.logs[log].writer.epoch() } else { epoch };
-        let Log { writer, index, names } = &mut self.logs[log];
+        let Log { writer, index, names, ids_bytes } = &mut self.logs[log];
         if let Err(error) = writer.restart(epoch, sequence, &payload::start(checkpointed)) {
             return Err(self.fail(error));
         }
         index.clear();
+        *ids_bytes = 0;
         Ok(std::mem::take(names))
     }
 

@@ -1,6 +1,6 @@
 //! A commit: one record for all files, written by one call.
 
-use statik_bridge::pages::Change;
+use statik_bridge::pages::{Change, CommitId};
 use statik_disk::Result;
 
 use super::file::{Staged, runs};
@@ -20,14 +20,14 @@ struct Part {
 }
 
 impl Inner {
-    pub fn commit(&mut self, numbers: &[u32], changed: &mut dyn FnMut(Change)) -> Result<u64> {
+    pub fn commit(&mut self, numbers: &[u32], id: Option<CommitId>, changed: &mut dyn FnMut(Change)) -> Result<u64> {
         let mut parts = Vec::with_capacity(numbers.len());
         for number in numbers {
             if let Some(staged) = self.files.get_mut(number).and_then(|file| file.staged.take()) {
                 parts.push(Part { number: *number, staged, memory: Vec::new(), logged: Vec::new() });
             }
         }
-        let committed = self.commit_parts(&mut parts, changed);
+        let committed = self.commit_parts(&mut parts, id, changed);
         for Part { number, staged, .. } in parts {
             match committed {
                 Ok(_) => self.keep_spare(staged),
@@ -37,7 +37,12 @@ impl Inner {
         committed
     }
 
-    fn commit_parts(&mut self, parts: &mut Vec<Part>, changed: &mut dyn FnMut(Change)) -> Result<u64> {
+    fn commit_parts(
+        &mut self,
+        parts: &mut Vec<Part>,
+        id: Option<CommitId>,
+        changed: &mut dyn FnMut(Change),
+    ) -> Result<u64> {
         self.changeable()?;
         parts.retain(|part| self.changes(part));
         if parts.is_empty() {
@@ -53,7 +58,10 @@ impl Inner {
             (part.memory, part.logged) = (part.staged.in_memory(), part.staged.in_log());
         }
         let commit = successor(self.usage.newest);
-        self.write_commit(commit, parts)?;
+        self.write_commit(commit, id, parts)?;
+        if let Some(id) = id {
+            self.ids.add(id, commit);
+        }
         self.usage.newest = commit;
         self.usage.commits += 1;
         for part in parts {
@@ -80,12 +88,15 @@ impl Inner {
         if part.staged.direct.is_empty() { Ok(()) } else { self.flush_file(part.number) }
     }
 
-    fn write_commit(&mut self, commit: u64, parts: &[Part]) -> Result<()> {
+    fn write_commit(&mut self, commit: u64, id: Option<CommitId>, parts: &[Part]) -> Result<()> {
         let Inner { logs, current, files, .. } = self;
         let Log { writer, index, names, .. } = &mut logs[*current];
         let mut offsets = Vec::with_capacity(parts.iter().map(|part| part.memory.len()).sum());
         let appended = writer.append(|bytes| {
             let mut builder = Builder::new(bytes, payload::Kind::Commit, commit);
+            if let Some(id) = id {
+                builder.id(id);
+            }
             for Part { number, staged, memory, logged } in parts {
                 if !names.contains_key(number) {
                     builder.name(*number, &files[number].path, files[number].len());

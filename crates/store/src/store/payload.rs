@@ -2,7 +2,7 @@
 //!
 //! Reading is total: any bytes give entries or a reason, and nothing is allocated.
 
-use statik_bridge::pages::PAGE_BYTES;
+use statik_bridge::pages::{CommitId, PAGE_BYTES};
 use statik_disk::validate_path;
 
 use crate::log::record_bytes;
@@ -11,6 +11,8 @@ use crate::log::record_bytes;
 const HEAD_BYTES: usize = 16;
 /// What each entry begins with: its tag, a file's number, and two numbers of its own.
 const ENTRY_BYTES: usize = 24;
+/// An id and its commit's number, in a list of such.
+const ID_BYTES: usize = 24;
 /// How long the record is that starts a log.
 pub(super) const START_RECORD_BYTES: u64 = record_bytes(HEAD_BYTES) as u64;
 /// Files are shorter than this, which JavaScript's numbers count exactly.
@@ -49,6 +51,21 @@ pub(super) enum Entry<'a> {
     Len { file: u32, len: u64 },
     /// Nothing before this is about `path` any more.
     Forget { path: &'a str },
+    /// The commit's id.
+    Id { id: CommitId },
+    /// All the ids that are remembered of commits before this.
+    Ids { ids: IdList<'a> },
+}
+
+/// Ids and their commits, oldest first, as they are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct IdList<'a>(&'a [u8]);
+
+impl IdList<'_> {
+    pub fn iter(&self) -> impl Iterator<Item = (CommitId, u64)> {
+        let (ids, _) = self.0.as_chunks::<ID_BYTES>();
+        ids.iter().map(|bytes| (id_at(bytes, 0), u64_at(bytes, 16)))
+    }
 }
 
 /// Makes a payload.
@@ -120,6 +137,18 @@ impl<'a> Builder<'a> {
     pub fn forget(&mut self, path: &str) {
         self.text(8, 0, path, 0);
     }
+
+    pub fn id(&mut self, id: CommitId) {
+        self.entry(9, 0, id.0 as u64, (id.0 >> 64) as u64);
+    }
+
+    pub fn ids(&mut self, ids: impl ExactSizeIterator<Item = (CommitId, u64)>) {
+        self.entry(10, 0, ids.len() as u64, 0);
+        for (id, commit) in ids {
+            self.bytes.extend_from_slice(&id.0.to_le_bytes());
+            self.bytes.extend_from_slice(&commit.to_le_bytes());
+        }
+    }
 }
 
 /// The payload of a start.
@@ -151,6 +180,10 @@ fn u32_at(bytes: &[u8], at: usize) -> u32 {
 
 fn u64_at(bytes: &[u8], at: usize) -> u64 {
     u64::from_le_bytes(bytes[at..at + 8].try_into().expect("eight bytes"))
+}
+
+fn id_at(bytes: &[u8], at: usize) -> CommitId {
+    CommitId(u128::from_le_bytes(bytes[at..at + 16].try_into().expect("sixteen bytes")))
 }
 
 /// The entries of a payload.
@@ -198,6 +231,8 @@ impl<'a> Entries<'a> {
             6 => pages().map(|_| Entry::Direct { file, page: one, count: two }),
             7 => Ok(Entry::Len { file, len: length(one)? }),
             8 => Ok(Entry::Forget { path: self.path(one)? }),
+            9 => Ok(Entry::Id { id: id_at(head, 8) }),
+            10 => Ok(Entry::Ids { ids: IdList(self.take(one.saturating_mul(ID_BYTES as u64))?) }),
             _ => Err("an entry has an unknown tag"),
         }
     }
@@ -238,6 +273,8 @@ mod tests {
         builder.direct(7, 100, 16);
         builder.len(7, 1 << 20);
         builder.forget("old");
+        builder.id(CommitId(5 << 64 | 4));
+        builder.ids([(CommitId(1), 2), (CommitId(3 << 100), 4)].into_iter());
         bytes.split_off(3)
     }
 
@@ -246,7 +283,9 @@ mod tests {
         let bytes = sample();
         let (kind, number, entries) = read(&bytes).expect("it is sound");
         assert_eq!((kind, number), (Kind::Commit, 42));
-        let entries: Vec<_> = entries.map(|entry| entry.expect("it is sound")).collect();
+        let mut entries: Vec<_> = entries.map(|entry| entry.expect("it is sound")).collect();
+        let Some(Entry::Ids { ids }) = entries.pop() else { panic!("the ids are last") };
+        assert_eq!(ids.iter().collect::<Vec<_>>(), [(CommitId(1), 2), (CommitId(3 << 100), 4)]);
         assert_eq!(
             entries,
             [
@@ -258,6 +297,7 @@ mod tests {
                 Entry::Direct { file: 7, page: 100, count: 16 },
                 Entry::Len { file: 7, len: 1 << 20 },
                 Entry::Forget { path: "old" },
+                Entry::Id { id: CommitId(5 << 64 | 4) },
             ]
         );
         assert_eq!((bytes[AT], bytes[AT + PAGE_BYTES]), (1, 2));
@@ -268,7 +308,7 @@ mod tests {
         let sample = sample();
         for len in 0..sample.len() {
             let whole = read(&sample[..len]).map(|(.., entries)| entries.filter(Result::is_ok).count());
-            assert!(whole.is_err() || whole.is_ok_and(|entries| entries < 8), "{len}");
+            assert!(whole.is_err() || whole.is_ok_and(|entries| entries < 10), "{len}");
         }
         for at in (0..sample.len()).filter(|at| *at < 200 || at % 97 == 0) {
             for byte in [0, 1, 0x80, 0xff] {

@@ -17,10 +17,11 @@ use statik_bridge::pages::Usage;
 use statik_disk::{Disk, Error, File, Kind, Open, Result};
 
 use super::file::{PAGE, PagedFile, pages};
+use super::ids::Ids;
 use super::index::{Index, Indexed};
 use super::payload::{self, Entry};
 use super::{Inner, KEEP_BYTES, LOGS, Log, Named};
-use crate::log::{Record, Scanned, Tail, Writer, peek, scan_trusting, set_aside};
+use crate::log::{Record, Scanned, Tail, Writer, peek, record_bytes, scan_trusting, set_aside};
 use crate::{Damage, Options, Recover};
 
 /// A log grows in steps of so many bytes, or fewer where it is to stay small.
@@ -95,6 +96,8 @@ struct Replay {
     numbers: HashMap<String, u32>,
     indexes: [Index; 2],
     names: [FxHashMap<u32, Named>; 2],
+    ids_bytes: [u64; 2],
+    ids: Ids,
     /// By the transaction.
     parts: FxHashMap<u64, Parts>,
     newest: u64,
@@ -284,6 +287,17 @@ impl Replay {
                     self.forget(path);
                     continue;
                 }
+                Entry::Id { id } if kind == payload::Kind::Commit => {
+                    self.ids.add(id, number);
+                    continue;
+                }
+                Entry::Ids { ids } if kind == payload::Kind::Note => {
+                    // Those that the other log told are among them.
+                    self.ids = ids.iter().collect();
+                    self.ids_bytes[log] = record_bytes(record.payload.len()) as u64;
+                    continue;
+                }
+                Entry::Id { .. } | Entry::Ids { .. } => return Err("an id is of no commit"),
                 Entry::Parts { file, .. }
                 | Entry::Drop { file, .. }
                 | Entry::Pages { file, .. }
@@ -320,7 +334,7 @@ impl Replay {
                 changed.direct.push((page, count));
             }
             Entry::Len { len, .. } => changed.len = Some(len),
-            Entry::Name { .. } | Entry::Forget { .. } => {}
+            Entry::Name { .. } | Entry::Forget { .. } | Entry::Id { .. } | Entry::Ids { .. } => {}
         }
         Ok(())
     }
@@ -460,11 +474,11 @@ fn assemble(disk: Rc<dyn Disk>, options: Options, found: Found, mut writers: [Wr
     if lower == 1 {
         writers.swap(0, 1);
     }
-    let Replay { files, numbers, indexes, names, newest, next_file, next_transaction, .. } = replay;
-    let mut parts = indexes.into_iter().zip(names);
+    let Replay { files, numbers, indexes, names, ids_bytes, ids, newest, next_file, next_transaction, .. } = replay;
+    let mut parts = indexes.into_iter().zip(names).zip(ids_bytes);
     let logs = writers.map(|writer| {
-        let (index, names) = parts.next().expect("there are two of each");
-        Log { writer, index, names }
+        let ((index, names), ids_bytes) = parts.next().expect("there are two of each");
+        Log { writer, index, names, ids_bytes }
     });
     let checkpointed = checkpointed[0].max(checkpointed[1]);
     Ok(Inner {
@@ -477,6 +491,7 @@ fn assemble(disk: Rc<dyn Disk>, options: Options, found: Found, mut writers: [Wr
         numbers,
         next_file,
         next_transaction,
+        ids,
         usage: Usage { newest, durable: newest, checkpointed, ..Usage::default() },
         failed: None,
         damage: None,

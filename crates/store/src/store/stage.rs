@@ -153,7 +153,7 @@ impl Inner {
 
     /// What was staged will not be committed, or is.
     pub(super) fn drop_staged(&mut self, number: u32, staged: Box<Staged>) {
-        if !staged.direct.is_empty() && self.failed.is_none() {
+        if !staged.direct.is_empty() && self.changeable().is_ok() {
             // Should this fail, the next growth of the file tries again, and tells: nobody sees what lies there.
             drop(self.cut_leftovers(number));
         }

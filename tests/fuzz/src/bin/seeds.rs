@@ -7,7 +7,7 @@ use libfuzzer_sys as _;
 use std::path::Path;
 use std::rc::Rc;
 
-use statik_bridge::pages::{PAGE_BYTES, PageStore};
+use statik_bridge::pages::{CommitId, PAGE_BYTES, PageStore};
 use statik_disk::{Disk, Open, SimDisk};
 use statik_fuzz::{bytes, input, open};
 use statik_store::journal::{Journal, Options};
@@ -62,7 +62,7 @@ fn journals() -> Vec<Vec<u8>> {
     (0..12).map(step).collect()
 }
 
-/// A store after each commit of a script: small and large changes, a cut, a second file, a checkpoint.
+/// A store after each commit of a script: small and large changes, a cut, a second file, ids, a checkpoint.
 fn stores() -> Vec<Vec<u8>> {
     let disk = SimDisk::new(1);
     let store = Store::open(Rc::new(disk.clone()), StoreOptions::default()).expect("it opens");
@@ -75,7 +75,8 @@ fn stores() -> Vec<Vec<u8>> {
         if step == 4 {
             store.stage_len(a, 5000).expect("it stages");
         }
-        store.commit(&[a, b], &mut |_| ()).expect("it commits");
+        let id = (step % 3 != 2).then_some(CommitId(step.into()));
+        store.commit(&[a, b], id, &mut |_| ()).expect("it commits");
         if step % 2 == 1 {
             store.flush().expect("it flushes");
         }

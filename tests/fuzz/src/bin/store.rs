@@ -77,7 +77,7 @@ fn check(disk: &SimDisk) {
     assert_eq!(contents(&store, &paths), found);
     let file = store.attach("new", Open::Create).expect("a new file");
     store.stage(file, 0, b"more").expect("it stages");
-    let number = store.commit(&[file], &mut |_| ()).expect("it commits");
+    let number = store.commit(&[file], None, &mut |_| ()).expect("it commits");
     assert!(number > usage.newest);
     store.flush().expect("it flushes");
     drop(store);

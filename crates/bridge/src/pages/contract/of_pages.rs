@@ -8,7 +8,7 @@ use std::time::Duration;
 use statik_disk::{Kind, Open};
 
 use super::kind;
-use crate::pages::{Durability, PAGE_BYTES, Paged, Pages};
+use crate::pages::{CommitId, Durability, PAGE_BYTES, Paged, Pages};
 
 /// One named check, of two users of one store.
 pub type Check = (&'static str, fn(&dyn Pages, &dyn Pages));
@@ -29,6 +29,7 @@ pub const PAGES: &[Check] = &[
     ("dropping", dropping),
     ("without view or lock", without),
     ("nothing staged", nothing_staged),
+    ("ids of commits", ids),
     ("durability", durability),
     ("checkpoints", checkpoints),
     ("places and lengths", places_and_lengths),
@@ -60,7 +61,7 @@ fn lock(file: &dyn Paged) {
 }
 
 fn commit(pages: &dyn Pages, file: &dyn Paged) -> u64 {
-    pages.commit(&[file.id()], Durability::Full).expect("commit")
+    pages.commit(&[file.id()], Durability::Full, None).expect("commit")
 }
 
 /// One change, with a view and a lock of its own.
@@ -252,7 +253,7 @@ fn several_files(one: &dyn Pages, two: &dyn Pages) {
     a.write_at(0, b"first a").expect("write");
     b.write_at(0, b"first b").expect("write");
     there_a.begin().expect("begin");
-    let seq = one.commit(&[a.id(), b.id(), c.id()], Durability::Full).expect("commit");
+    let seq = one.commit(&[a.id(), b.id(), c.id()], Durability::Full, None).expect("commit");
     assert_eq!(newest(&*there_b), b"first b");
     assert_eq!(content(&*there_a), b"", "an older view");
     there_a.end().expect("end");
@@ -263,7 +264,7 @@ fn several_files(one: &dyn Pages, two: &dyn Pages) {
         file.end().expect("end");
     }
     assert_eq!(newest(&*c), b"c");
-    assert_eq!(kind(one.commit(&[a.id(), 4_000_000_000], Durability::Full)), Some(Kind::Invalid));
+    assert_eq!(kind(one.commit(&[a.id(), 4_000_000_000], Durability::Full, None)), Some(Kind::Invalid));
 }
 
 fn discarding(one: &dyn Pages, two: &dyn Pages) {
@@ -331,10 +332,40 @@ fn nothing_staged(one: &dyn Pages, two: &dyn Pages) {
     let seq = write(one, &*mine, 0, b"x");
     lock(&*mine);
     let commits = one.usage().expect("usage").commits;
-    assert_eq!(one.commit(&[mine.id()], Durability::Full), Ok(seq));
-    assert_eq!(one.commit(&[], Durability::Full), Ok(seq));
+    assert_eq!(one.commit(&[mine.id()], Durability::Full, None), Ok(seq));
+    assert_eq!(one.commit(&[], Durability::Full, None), Ok(seq));
     assert_eq!(one.usage().expect("usage").commits, commits);
     lock(&*theirs);
+}
+
+fn ids(one: &dyn Pages, two: &dyn Pages) {
+    let (mine, theirs) = (open(one, "a"), open(two, "b"));
+    // They differ in one half or the other.
+    let [first, second, third, none] = [1, 1 << 64, u128::MAX, 2].map(CommitId);
+    let commit_as = |pages: &dyn Pages, file: &dyn Paged, id, durability| {
+        lock(file);
+        file.write_at(0, b"x").expect("write");
+        let seq = pages.commit(&[file.id()], durability, Some(id)).expect("commit");
+        file.end().expect("end");
+        seq
+    };
+    let seqs = [
+        commit_as(one, &*mine, first, Durability::Full),
+        commit_as(two, &*theirs, second, Durability::Off),
+        commit_as(one, &*mine, third, Durability::Normal),
+    ];
+    lock(&*mine);
+    assert_eq!(one.commit(&[mine.id()], Durability::Full, Some(none)), Ok(seqs[2]), "nothing is staged");
+    assert_eq!(kind(one.commit(&[4_000_000_000], Durability::Full, Some(none))), Some(Kind::Invalid));
+    mine.end().expect("end");
+    write(one, &*mine, 0, b"without an id");
+    for _ in 0..2 {
+        for pages in [one, two] {
+            let found = [first, second, third, none].map(|id| pages.committed(id).expect("an answer"));
+            assert_eq!(found, [Some(seqs[0]), Some(seqs[1]), Some(seqs[2]), None], "whoever asks");
+        }
+        two.checkpoint().expect("checkpoint");
+    }
 }
 
 fn durability(one: &dyn Pages, two: &dyn Pages) {
@@ -343,7 +374,7 @@ fn durability(one: &dyn Pages, two: &dyn Pages) {
     for durability in [Durability::Off, Durability::Normal, Durability::Full, Durability::Normal, Durability::Off] {
         lock(&*file);
         file.write_at(0, b"x").expect("write");
-        let seq = one.commit(&[file.id()], durability).expect("commit");
+        let seq = one.commit(&[file.id()], durability, None).expect("commit");
         assert!(seq > last);
         last = seq;
         let usage = two.usage().expect("usage");
@@ -437,7 +468,7 @@ fn small_commits(one: &dyn Pages, two: &dyn Pages) {
         file.read_at(0, &mut count).expect("read");
         assert_eq!(u64::from_le_bytes(count), round, "nothing is lost");
         file.write_at(0, &(round + 1).to_le_bytes()).expect("write");
-        pages.commit(&[file.id()], Durability::Normal).expect("commit");
+        pages.commit(&[file.id()], Durability::Normal, None).expect("commit");
         file.end().expect("end");
     }
 }

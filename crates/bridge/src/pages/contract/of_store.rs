@@ -6,7 +6,7 @@ use std::rc::Rc;
 use statik_disk::{Kind, Open};
 
 use super::kind;
-use crate::pages::{Change, Checkpoint, PAGE_BYTES, PageStore, Version, View};
+use crate::pages::{Change, Checkpoint, CommitId, PAGE_BYTES, PageStore, REMEMBERED_IDS, Version, View};
 
 /// One named check of a store.
 pub type Check = (&'static str, fn(&dyn PageStore));
@@ -22,6 +22,8 @@ pub const STORE: &[Check] = &[
     ("several files", several_files),
     ("discarding", discarding),
     ("nothing staged", nothing_staged),
+    ("ids of commits", ids),
+    ("as many ids as are remembered", remembered_ids),
     ("flushing", flushing),
     ("a cache kept by what is told", cache),
     ("a large commit", large_commit),
@@ -45,7 +47,7 @@ fn attach(store: &dyn PageStore, path: &str) -> u32 {
 }
 
 fn commit(store: &dyn PageStore, files: &[u32]) -> u64 {
-    store.commit(files, &mut |_| {}).expect("commit")
+    store.commit(files, None, &mut |_| {}).expect("commit")
 }
 
 /// Stages and commits one write.
@@ -234,9 +236,57 @@ fn nothing_staged(store: &dyn PageStore) {
     let file = attach(store, "a");
     let seq = write(store, file, 0, b"x");
     let commits = store.usage().commits;
-    assert_eq!(store.commit(&[file], &mut |_| panic!("nothing changed")), Ok(seq));
-    assert_eq!(store.commit(&[], &mut |_| panic!("nothing changed")), Ok(seq));
+    assert_eq!(store.commit(&[file], None, &mut |_| panic!("nothing changed")), Ok(seq));
+    assert_eq!(store.commit(&[], None, &mut |_| panic!("nothing changed")), Ok(seq));
     assert_eq!(store.usage().commits, commits);
+}
+
+fn ids(store: &dyn PageStore) {
+    let file = attach(store, "a");
+    // They differ in one half or the other.
+    let [one, two, three, four] = [1, 2, 1 << 64, u128::MAX].map(CommitId);
+    let commit_as = |id| store.commit(&[file], Some(id), &mut |_| {}).expect("commit");
+    assert_eq!(store.committed(one), None);
+    store.stage(file, 0, b"first").expect("stage");
+    assert_eq!(store.committed(one), None);
+    let first = commit_as(one);
+    let without = write(store, file, 0, b"no id");
+    assert_eq!(commit_as(two), without, "nothing is staged");
+    store.stage(file, 0, b"gone").expect("stage");
+    store.discard(file);
+    assert_eq!(commit_as(two), without, "nothing is staged any more");
+    store.stage(file, 0, b"third").expect("stage");
+    let third = commit_as(three);
+    for _ in 0..3 {
+        let found = [one, two, three, four].map(|id| store.committed(id));
+        assert_eq!(found, [Some(first), None, Some(third), None]);
+        checkpoint(store, None);
+    }
+    assert_eq!(store.usage().log_bytes, 0, "ids are nothing to copy");
+    assert_eq!(store.checkpoint_target(), Ok(None));
+}
+
+fn remembered_ids(store: &dyn PageStore) {
+    let file = attach(store, "a");
+    let mut commits = Vec::new();
+    for round in 0..REMEMBERED_IDS as u128 + 50 {
+        store.stage(file, 0, &round.to_le_bytes()).expect("stage");
+        if round % 7 == 3 {
+            commit(store, &[file]);
+            store.stage(file, 20, &round.to_le_bytes()).expect("stage");
+        }
+        let id = CommitId(round << 60);
+        commits.push((id, store.commit(&[file], Some(id), &mut |_| {}).expect("commit")));
+        if [300, 1000, 1040].contains(&round) {
+            checkpoint(store, None);
+        }
+        if round % 100 == 0 || round as usize >= REMEMBERED_IDS {
+            for (ago, (id, commit)) in commits.iter().rev().enumerate() {
+                let expected = Some(*commit).filter(|_| ago < REMEMBERED_IDS);
+                assert_eq!(store.committed(*id), expected, "{ago} ids before the last");
+            }
+        }
+    }
 }
 
 fn flushing(store: &dyn PageStore) {
@@ -279,7 +329,7 @@ impl Cache {
     fn commit(&mut self, store: &dyn PageStore, files: &[u32]) -> u64 {
         // The number is not known before the commit returns; what it says it will be is checked below.
         let next = store.usage().newest + 1;
-        let seq = store.commit(files, &mut |change| match change {
+        let seq = store.commit(files, None, &mut |change| match change {
             Change::Page { file, page, bytes } => {
                 assert_eq!(bytes.len(), PAGE_BYTES);
                 self.replace(next, |f, p| (f, p) == (file, page));
