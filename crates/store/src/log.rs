@@ -95,6 +95,7 @@ impl Header {
         };
         let sane = header.epoch < MAX_NUMBER
             && header.sequence < MAX_NUMBER
+            && (header.is_start() || header.sequence as u32 != 0)
             && header.previous <= header.sequence
             && header.flushed <= header.previous;
         sane.then_some((header, u32_at(4)))
