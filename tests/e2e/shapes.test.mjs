@@ -14,7 +14,13 @@ import { CHECKOUT, matrix } from './matrix.mjs';
 /** In the page: one value of each type, from the SDK. */
 async function fromSdk() {
   const events = [];
-  const store = await openStore({ slowQueryMs: 0, onEvent: (event) => events.push(event) });
+  // A log that is none, for the event that tells so.
+  let folder = await navigator.storage.getDirectory();
+  for (const name of ['statik', new URL(location.href).searchParams.get('store'), '.statik']) folder = await folder.getDirectoryHandle(name, { create: true });
+  const log = await (await folder.getFileHandle('log-a', { create: true })).createWritable();
+  await log.write(new Uint8Array(5000).fill(120));
+  await log.close();
+  const store = await openStore({ recover: 'truncate', slowQueryMs: 0, onEvent: (event) => events.push(event) });
   const db = await store.sqlite.open('shapes.db', { foreignKeys: false });
   await db.exec('CREATE TABLE t(id INTEGER PRIMARY KEY, a TEXT UNIQUE)');
   const run = await db.run("INSERT INTO t(a) VALUES ('x')");
@@ -120,6 +126,7 @@ matrix('shapes', (place) => {
     const values = await place.run(fromSdk);
     assert.ok(values.RunResult.some(({ lastInsertRowid }) => typeof lastInsertRowid === 'bigint'));
     assert.ok(Object.keys(values.Metrics.operations).length >= 4, Object.keys(values.Metrics.operations).join());
+    assert.ok(values.StatikEvent.some(({ type, filesAhead }) => type === 'damaged' && filesAhead));
     assert.ok(values.StatikEvent.some(({ type }) => type === 'slowQuery') && values.SlowQuery.some(({ plan }) => plan.length > 0));
     judge(values);
   });

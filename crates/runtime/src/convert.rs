@@ -219,11 +219,12 @@ pub fn damage_out(damage: &Damage) -> Object {
     set(&shape, "file", &damage.path);
     set(&shape, "offset", damage.offset as f64);
     set(&shape, "sequence", damage.sequence as f64);
+    set(&shape, "filesAhead", damage.files_ahead);
     let aside = match &damage.aside {
         Ok(path) => format!("copied to {path:?}"),
         Err(error) => format!("not copied aside: {error}"),
     };
-    set(&shape, "reason", format!("a record that was durable cannot be read; the log from there on was {aside}"));
+    set(&shape, "reason", format!("{damage}; the log from there on was {aside}"));
     shape
 }
 

@@ -53,7 +53,7 @@ use snapshot::Slot;
 pub const MAX_FRAME_BYTES: usize = 64 << 20;
 /// The largest state that a snapshot can have.
 pub const MAX_SNAPSHOT_BYTES: usize = 256 << 20;
-/// What counts frames, snapshots and epochs stays below this, so that there is always a next one.
+/// What counts frames, snapshots and epochs stays below this. No journal comes so far by writing.
 const MAX_NUMBER: u64 = 1 << 61;
 /// The longest name of a journal.
 const MAX_NAME_BYTES: usize = 100;
@@ -112,7 +112,7 @@ pub struct Damage {
     pub sequence: u64,
     /// What is wrong.
     pub why: String,
-    /// Where the part that was cut off is kept, once [`Recover::Truncate`] has cut it.
+    /// Where the part that was cut off is kept, once [`Recover::Truncate`] has cut it. `None` if nothing was there to cut.
     pub aside: Option<String>,
 }
 
@@ -303,6 +303,7 @@ impl State {
             file.set_len(*offset)?;
             file.flush()?;
         }
+        let copied: Vec<String> = parts.into_iter().map(|(_, path, _)| path).collect();
         for log in &mut self.logs {
             *log = Segment::open(disk, log.path().to_owned())?;
         }
@@ -315,7 +316,9 @@ impl State {
             return Err(Error::new(Kind::Corrupt, context).because(left.error()));
         }
         if let Some(damage) = &mut self.damage {
-            damage.aside = Some(aside(&damage.path));
+            // A log that ends too early has nothing to cut, but what came after it has.
+            let copied = copied.iter().find(|path| **path == damage.path).or(copied.first());
+            damage.aside = copied.map(|path| aside(path));
         }
         self.make_ready()
     }
@@ -342,6 +345,11 @@ impl State {
         if let Some(damage) = &self.plan.damage {
             let context = format!("{doing}: journal {:?} is damaged, and read-only until it is repaired", self.name);
             return Err(Error::new(Kind::ReadOnly, context).because(damage.error()));
+        }
+        let Plan { last, epoch, generation, .. } = self.plan;
+        if last.max(epoch).max(generation) >= MAX_NUMBER - 1 {
+            let context = format!("{doing}: the numbers of journal {:?} are used up", self.name);
+            return Err(Error::new(Kind::Unsupported, context));
         }
         change(self).inspect_err(|error| self.failed = Some(error.clone()))
     }

@@ -26,7 +26,7 @@ use statik_disk::{Disk, Error, File, Kind, Open, Result};
 pub use scan::{Cursor, Record, Scanned, Tail, scan};
 pub use writer::{Appended, Writer};
 
-pub(crate) use scan::{peek, scan_trusting};
+pub(crate) use scan::{none_shorter_behind, peek, scan_trusting};
 
 /// What a record has before its payload.
 pub const HEADER_BYTES: usize = 56;
@@ -95,6 +95,7 @@ impl Header {
         };
         let sane = header.epoch < MAX_NUMBER
             && header.sequence < MAX_NUMBER
+            && (header.is_start() || header.sequence as u32 != 0)
             && header.previous <= header.sequence
             && header.flushed <= header.previous;
         sane.then_some((header, u32_at(4)))

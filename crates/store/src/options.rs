@@ -1,5 +1,7 @@
 //! What a store can be told when it opens, and what it tells about damage.
 
+use std::fmt;
+
 use statik_disk::Result;
 
 /// How a store behaves.
@@ -60,8 +62,23 @@ pub struct Damage {
     pub epoch: u64,
     /// The first number that is missing.
     pub sequence: u64,
+    /// Whether files may already hold changes that come after the damage, copied to them by a checkpoint, or may have been
+    /// replaced since: what is served may then be a mix of what was before and what came later. False where that is
+    /// excluded.
+    pub files_ahead: bool,
     /// The file that the log was copied to from there on, or why that failed.
     pub aside: Result<String>,
+}
+
+/// What a person should know besides the place.
+impl fmt::Display for Damage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "record {} was durable and cannot be read", self.sequence)?;
+        if self.files_ahead {
+            write!(f, "; the files may hold changes that come after it, and what is served may be a mix")?;
+        }
+        Ok(())
+    }
 }
 
 /// The bugs that can be planted.

@@ -94,8 +94,13 @@ export interface Damage {
   /** The log's file, relative to the store. */
   file: string;
   offset: number;
-  /** The last commit before it. */
+  /** The number of the first record that is lost. */
   sequence: number;
+  /**
+   * Whether database files may hold changes that come after the damage: a checkpoint may have copied some. What is served,
+   * or is gone on from with `truncate`, may then be a mix of states; `health({ full: true })` tells what SQLite makes of it.
+   */
+  filesAhead: boolean;
   reason: string;
 }
 

@@ -2,14 +2,17 @@
 //!
 //! A crash may leave: a snapshot half written, in the place of the older one; a log that was to begin anew, empty;
 //! frames that were not flushed, in any selection, behind the last one that counts. Whatever else is not in order is
-//! damage, since it had been flushed before anything was built on it.
+//! damage, since it had been flushed before anything was built on it; so are files that contradict each other.
 //!
-//! It changes nothing on the disk.
+//! Invariants:
+//! - It changes nothing on the disk.
+//! - Every frame that the chain promises was read: opening says what reading would.
+//! - Files that lost their cuts are without damage, and amount to the same snapshot and the same frames.
 
 use statik_disk::Result;
 
 use super::Damage;
-use super::segment::{Head, Segment};
+use super::segment::{Head, Scan, Segment};
 use super::snapshot::{Found, Slot};
 use crate::log::successor;
 
@@ -49,8 +52,7 @@ impl Plan {
         let kept = |slot: usize| slots[slot].kept().map(|kept| (kept.generation, kept.sequence));
         let snapshot = (0..2).filter(|&slot| kept(slot).is_some()).max_by_key(|&slot| kept(slot));
         let (generation, base) = snapshot.and_then(kept).unwrap_or((0, 0));
-        let mut begun: Vec<usize> = (0..2).filter(|&log| logs[log].begun().is_some()).collect();
-        begun.sort_by_key(|&log| logs[log].begun().map(|begun| begun.epoch));
+        let begun = in_order(logs);
         let mut plan = Plan { snapshot, base, last: base, generation, ..Plan::default() };
         plan.follow(logs, &begun)?;
         // What a snapshot was that is not sound, only the log that was begun after it tells. Without any log it may have
@@ -59,8 +61,7 @@ impl Plan {
         if let Some(newest) = begun.last().and_then(|&log| logs[log].begun()) {
             plan.epoch = newest.epoch;
             plan.generation = generation.max(newest.generation);
-            let all_cut = begun.iter().all(|&log| plan.cuts.contains(&Cut::Log { log, offset: 0 }));
-            promised = (newest.generation.max(all_cut.into()), newest.base);
+            promised = (newest.generation, newest.base);
         }
         for (log, segment) in logs.iter().enumerate() {
             if let Head::Damaged(damage) = &segment.head {
@@ -68,10 +69,12 @@ impl Plan {
             }
         }
         for (slot, Slot { found, .. }) in slots.iter().enumerate() {
-            if let Found::Damaged(damage) = found
-                && generation < promised.0
-            {
+            let Found::Damaged(damage) = found else { continue };
+            if generation < promised.0 {
                 plan.report(Damage { sequence: promised.1, ..damage.clone() }, Cut::Slot(slot));
+            } else {
+                // Once logs were cut, what is left may promise another snapshot than they did.
+                plan.cuts.push(Cut::Slot(slot));
             }
         }
         Ok(plan)
@@ -81,21 +84,21 @@ impl Plan {
     fn follow(&mut self, logs: &mut [Segment; 2], begun: &[usize]) -> Result<()> {
         let base = |log: usize, logs: &[Segment; 2]| logs[log].begun().map_or(0, |begun| begun.base);
         let first = begun.iter().rposition(|&log| base(log, logs) <= self.base).unwrap_or(0);
+        let mut broken = false;
         for (place, &log) in begun.iter().enumerate().skip(first) {
             // How far this log must go: what it was flushed up to, at the least.
             let next = begun.get(place + 1).map(|&next| base(next, logs));
             let promised = next.unwrap_or(self.base);
-            if self.damage.is_some() || base(log, logs) > self.last {
+            if broken || base(log, logs) > self.last {
+                broken = true;
                 let why = format!("it begins after frame {}, and {} is the last before", base(log, logs), self.last);
                 self.report(logs[log].damage_at(0, successor(self.last), &why), Cut::Log { log, offset: 0 });
                 continue;
             }
             let scan = logs[log].scan(next)?;
-            let torn = (scan.last < promised).then(|| {
-                let why = format!("its frames end before {promised}, up to which they were durable");
-                logs[log].damage_at(scan.end, successor(scan.last), &why)
-            });
-            if let Some(damage) = scan.damage.or(torn) {
+            let early = ends_early(&logs[log], &scan, promised);
+            if let Some(damage) = scan.damage.or(early) {
+                broken = true;
                 self.report(damage, Cut::Log { log, offset: scan.end });
             }
             if scan.last < self.base {
@@ -106,11 +109,21 @@ impl Plan {
             self.last = scan.last;
             self.chain.push(log);
         }
-        // The one before is there for cursors from before the snapshot.
+        // The one before is there for cursors from before the snapshot, if all of it is.
         if let [older, newest] = *begun
             && self.chain == [newest]
         {
-            self.chain.insert(0, older);
+            let next = base(newest, logs);
+            let scan = logs[older].scan(Some(next))?;
+            let early = ends_early(&logs[older], &scan, next);
+            let late = (base(older, logs) > next).then(|| {
+                let why = format!("it is the older log, and begins after frame {next}, where the newer one begins");
+                logs[older].damage_at(0, successor(next), &why)
+            });
+            match late.or(early) {
+                Some(damage) => self.report(damage, Cut::Log { log: older, offset: 0 }),
+                None => self.chain.insert(0, older),
+            }
         }
         Ok(())
     }
@@ -122,4 +135,27 @@ impl Plan {
             self.damage = Some(damage);
         }
     }
+}
+
+/// The logs that were begun, the older one first. Of two that have the same epoch the later frames' is damaged.
+fn in_order(logs: &mut [Segment; 2]) -> Vec<usize> {
+    let begun = |log: &Segment| log.begun().map(|begun| (begun.epoch, begun.base));
+    let mut order: Vec<usize> = (0..2).filter(|&log| logs[log].begun().is_some()).collect();
+    order.sort_by_key(|&log| begun(&logs[log]));
+    if let [one, other] = *order
+        && logs[one].begun().map(|one| one.epoch) == logs[other].begun().map(|other| other.epoch)
+    {
+        let why = "it has the epoch of the other log, so that neither is the newer one";
+        logs[other].head = Head::Damaged(logs[other].damage_at(0, 0, why));
+        order.pop();
+    }
+    order
+}
+
+/// What is wrong with a log that must go on to the frame `promised`, if it does not.
+fn ends_early(log: &Segment, scan: &Scan, promised: u64) -> Option<Damage> {
+    (scan.last < promised).then(|| {
+        let why = format!("its frames end before {promised}, up to which they were durable");
+        log.damage_at(scan.end, successor(scan.last), &why)
+    })
 }

@@ -93,13 +93,14 @@ impl Segment {
         }
     }
 
-    /// Reads all of it, to find its end. It must have begun. Frames above `limit`, if that is given, are another log's.
+    /// Reads all of it, to find its end. It must have begun. What comes after frame `limit`, if that is given, is of no
+    /// account: the next log has the frames from there on.
     pub fn scan(&mut self, limit: Option<u64>) -> Result<Scan> {
         let mut beyond = None;
         let mut last_within = 0;
         let scanned = log::scan(&*self.file, &self.path, None, &mut |record| {
             match record.sequence {
-                sequence if sequence <= limit.unwrap_or(MAX_NUMBER) => last_within = sequence,
+                sequence if sequence <= limit.unwrap_or(MAX_NUMBER - 1) => last_within = sequence,
                 _ => beyond = beyond.or(Some(record.offset)),
             }
             Ok(())
@@ -112,8 +113,8 @@ impl Segment {
         }
         // What fills up the last record may be missing.
         self.len = self.len.min(scanned.end);
-        let Scanned { last, end, .. } = scanned;
-        let damage = (scanned.tail == Tail::Damaged)
+        let Scanned { last, end, tail, .. } = scanned;
+        let damage = (tail == Tail::Damaged && limit.is_none_or(|limit| last < limit))
             .then(|| self.damage_at(end, successor(last), "a frame is bad, and a later one says that it was durable"));
         Ok(Scan { last, end, damage })
     }

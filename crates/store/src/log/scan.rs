@@ -136,6 +136,26 @@ pub(crate) fn peek(file: &dyn File, path: &str) -> Result<Option<(u64, u64)>> {
     Ok(header.filter(|(header, _)| header.is_start()).map(|(header, _)| (header.epoch, header.sequence)))
 }
 
+/// Whether the records behind the last good one lie without a gap, as far as their headers tell, and none is shorter than
+/// this. Only the headers need be whole.
+pub(crate) fn none_shorter_behind(
+    file: &dyn File,
+    path: &str,
+    scanned: &Scanned,
+    payload_bytes: usize,
+) -> Result<bool> {
+    let mut window = Window { file, path, len: file.len()?, at: 0, bytes: Vec::new() };
+    let mut end = scanned.end;
+    let later = |header: &Header| header.epoch == scanned.epoch && header.sequence > scanned.last;
+    while let Some((offset, header)) = window.find(end, &mut |header| later(header))? {
+        if offset != end || (header.payload_bytes as usize) < payload_bytes {
+            return Ok(false);
+        }
+        end += record_bytes(header.payload_bytes as usize) as u64;
+    }
+    Ok(end <= window.len.next_multiple_of(ALIGN as u64))
+}
+
 /// A part of the file, in memory.
 struct Window<'a> {
     file: &'a dyn File,

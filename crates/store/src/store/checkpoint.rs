@@ -328,6 +328,15 @@ impl Inner {
             return Err(Error::new(Kind::Busy, "settling a file that is open").at(path));
         }
         self.changeable()?;
+        if self.job.is_some() {
+            // Should commits in this log be found damaged one day, the note tells that the file may have them already.
+            // Of a log that no other is copied before, that is assumed anyway.
+            let Inner { logs, current, files, .. } = self;
+            let (file, len) = (&files[&number].path, files[&number].len());
+            logs[*current]
+                .writer
+                .append(|bytes| Builder::new(bytes, payload::Kind::Note, 0).name(number, file, len))?;
+        }
         // Files change only by what is durable in the log.
         self.flush_log()?;
         let newest = self.usage.newest;

@@ -21,7 +21,7 @@ use super::ids::Ids;
 use super::index::{Index, Indexed};
 use super::payload::{self, Entry};
 use super::{Inner, KEEP_BYTES, LOGS, Log, Named};
-use crate::log::{Record, Scanned, Tail, Writer, peek, record_bytes, scan_trusting, set_aside};
+use crate::log::{Record, Scanned, Tail, Writer, none_shorter_behind, peek, record_bytes, scan_trusting, set_aside};
 use crate::{Damage, Options, Recover};
 
 /// A log grows in steps of so many bytes, or fewer where it is to stay small.
@@ -33,8 +33,7 @@ pub(super) fn open(disk: Rc<dyn Disk>, options: Options) -> Result<Inner> {
         let mut found = read(&*disk, Open::Create, credulous(&options))?;
         let Some(bad) = found.damage.take() else { return start(disk, options, found, damage) };
         if options.recover == Recover::Refuse {
-            let context =
-                format!("the log is damaged at byte {}: record {} was durable and is bad", bad.offset, bad.sequence);
+            let context = format!("the log is damaged at byte {}: {bad}", bad.offset);
             return Err(Error::new(Kind::Corrupt, context).at(&bad.path));
         }
         let aside = found.set_aside(&*disk, &bad);
@@ -167,6 +166,7 @@ fn read(disk: &dyn Disk, open: Open, credulous: bool) -> Result<Found> {
         found.read_log(1 - lower, last, credulous)?;
         found.blame(lower);
     }
+    found.look_for_changes_behind()?;
     let first = found.checkpointed[1 - lower].max(found.checkpointed[lower]);
     found.replay.newest = found.replay.newest.max(first);
     found.target = found.target.max(first);
@@ -195,6 +195,7 @@ impl Found {
             offset: scanned.end,
             epoch: scanned.epoch,
             sequence: scanned.last.max(after.unwrap_or(0)) + 1,
+            files_ahead: true,
             aside: Err(Error::new(Kind::NotFound, "it was not copied")),
         });
         Ok(())
@@ -209,6 +210,17 @@ impl Found {
         if high.last == low.last && high.first_previous.is_some_and(|previous| previous > low.last) {
             (damage.path, damage.offset, damage.epoch) = (LOGS[lower].to_owned(), low.end, low.epoch);
         }
+    }
+
+    /// Commits of the lower log may be in the files at any time: a checkpoint that begins leaves nothing durable before
+    /// it. Those of the higher one are there only where a file was settled, which leaves notes.
+    fn look_for_changes_behind(&mut self) -> Result<()> {
+        let higher = 1 - self.lower;
+        let Some(damage) = self.damage.as_mut().filter(|damage| damage.path == LOGS[higher]) else { return Ok(()) };
+        let Some(scanned) = &self.scanned[higher] else { return Ok(()) };
+        // A note has no room for a page, nor for a path so long.
+        damage.files_ahead = !none_shorter_behind(&*self.files[higher], LOGS[higher], scanned, PAGE as usize)?;
+        Ok(())
     }
 
     /// The parts of the logs that are behind the damage: log, offset, and the name that they are kept under.
@@ -459,7 +471,7 @@ fn start_frozen(disk: Rc<dyn Disk>, options: Options, mut found: Found, damage: 
     };
     let (low, high) = (frozen(found.lower)?, frozen(1 - found.lower)?);
     let mut inner = assemble(disk, options, found, [low, high])?;
-    let context = format!("the log is damaged at byte {}: what was before is only read", damage.offset);
+    let context = format!("the log is damaged at byte {}, and what was before is only read: {damage}", damage.offset);
     inner.failed = Some(Error::new(Kind::ReadOnly, context).at(&damage.path));
     inner.damage = Some(damage);
     Ok(inner)
