@@ -53,7 +53,7 @@ const MIN_CAPACITY: usize = 64;
 const MAX_CAPACITY: usize = 1 << 30;
 const MAX_REASON_BYTES: u32 = 64;
 /// So much may be posted quietly before the doorbell rings.
-const QUIET_BYTES: u32 = 128 * 1024;
+const QUIET_BYTES: u32 = 256 * 1024;
 
 /// Why no answer will come, as the word DEAD holds it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -36,8 +36,9 @@ use crate::wire::MIN_CAPACITY;
 const BATCH: usize = 64;
 /// How long the loop blocks for the next request before it returns to the event loop to wait there.
 const BLOCK: Duration = Duration::from_millis(1);
-/// How often it looks for the next request before that, as long as one comes in that time: some tens of microseconds.
-const SPIN: u32 = 500;
+/// How often it looks for the next request before that, as long as one comes in that time: what the next in a queue of
+/// writers takes from the lock to its commit.
+const SPIN: u32 = 2000;
 /// How long the loop may go on without a turn of the event loop.
 const TURN_MS: f64 = 8.0;
 
@@ -173,7 +174,7 @@ impl<H: Host + 'static> Server<H> {
     }
 
     /// How many pages of a file to read ahead for a client that reads it from one end to the other: 16, unless this
-    /// says otherwise.
+    /// says otherwise, and up to four times as many as it goes on.
     pub fn set_read_ahead(&self, pages: usize) {
         self.service.read_ahead.set(pages);
     }

@@ -96,7 +96,7 @@ fn a_scan_is_read_ahead() {
     let bytes: Vec<u8> = (0..pages * PAGE).map(|place| (place / PAGE) as u8).collect();
     write(&writer, &*open(&writer, "a"), 0, &bytes);
     // A new opening finds nothing in the cache.
-    for (ahead, least, most) in [(16, 10, 30), (0, 199, 200)] {
+    for (ahead, least, most) in [(16, 5, 8), (0, 199, 200)] {
         server.call(move |server| server.set_read_ahead(ahead));
         let client = server.client(LONG).unwrap();
         let file = open(&client, "a");

@@ -44,8 +44,8 @@ impl Default for OpenOptions {
     }
 }
 
-/// SQLite asks whether to stop after this many steps of its virtual machine, some tens of microseconds.
-const POLL_STEPS: c_int = 1000;
+/// SQLite asks whether to stop after this many steps of its virtual machine, some hundreds of microseconds.
+const POLL_STEPS: c_int = 10_000;
 
 /// While it waits for a lock, a statement asks this often whether to stop.
 const WAIT_SLICE_MS: f64 = 20.0;
@@ -253,7 +253,7 @@ impl Connection {
         unsafe { ffi::sqlite3_total_changes64(self.db.raw) }
     }
 
-    /// Has `poll` asked, every some tens of microseconds while a statement runs, whether to stop it; it then fails
+    /// Has `poll` asked, every some hundreds of microseconds while a statement runs, whether to stop it; it then fails
     /// with `Aborted`. While it waits for a lock `poll` is asked too, and it fails with `Busy`.
     pub fn set_interrupt(&self, poll: impl Fn() -> bool + 'static) {
         let poll: Box<Poll> = Box::new(Box::new(poll));

@@ -466,6 +466,10 @@ fn hex(bytes: &[u8]) -> String {
     text
 }
 
+fn trimmed(bytes: &[u8]) -> &[u8] {
+    &bytes[..bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1)]
+}
+
 fn unhex(text: &str) -> Vec<u8> {
     let bytes = |line: &str| {
         let (byte, count) = line.split_once('*').unwrap_or((line, "1"));
@@ -486,7 +490,8 @@ fn frozen(written: &SimDisk, kind: &str) -> MemDisk {
             std::fs::write(&place, hex(&plain(written, path))).expect("the checkout can be written");
         }
         let bytes = unhex(&std::fs::read_to_string(place).expect("the sample is in the checkout"));
-        assert!(bytes == plain(written, path), "{path} is written as it was");
+        // How much is allocated beyond the records is not of the format.
+        assert!(trimmed(&bytes) == trimmed(&plain(written, path)), "{path} is written as it was");
         frozen.open(path, Open::Create).unwrap().write_at(0, &bytes).unwrap();
     }
     frozen

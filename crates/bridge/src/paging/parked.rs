@@ -12,8 +12,9 @@ use crate::metrics::Op;
 use crate::pages::local::{FLUSH_MS, PATIENCE_MS};
 use crate::pages::{Checkpoint, CommitId, Durability, PageStore};
 
-/// While other writers are about to commit, a flush is put off for so long at most.
+/// While other writers are about to commit, a flush is put off: for so long after the last that did, and so long in all.
 const GATHER_MS: f64 = 1.0;
+const GATHERED_MS: f64 = 5.0;
 /// How often to look whether an old view still stands in the way of a checkpoint: of one that writers wait for, and of
 /// one in idle time.
 const BLOCKED_MS: f64 = 2.0;
@@ -35,8 +36,8 @@ pub(super) struct Parked {
     flushes: Vec<Flush>,
     /// For a checkpoint up to a commit.
     checkpoints: Vec<(Ask, u64)>,
-    /// Since when the first of `flushes` waits.
-    flush_since_ms: Option<f64>,
+    /// Since when the first of `flushes` waits, and the last.
+    flush_since_ms: Option<(f64, f64)>,
     /// When to flush for the sake of commits that do not wait.
     flush_at_ms: Option<f64>,
     /// No checkpoint before.
@@ -84,7 +85,7 @@ impl Parked {
     }
 
     pub(super) fn want_flush(&mut self, ask: Ask, seq: u64, payload: Vec<u8>, now_ms: f64) {
-        self.flush_since_ms.get_or_insert(now_ms);
+        self.flush_since_ms = Some((self.flush_since_ms.map_or(now_ms, |(first_ms, _)| first_ms), now_ms));
         self.flushes.push(Flush { ask, seq, payload });
     }
 
@@ -136,7 +137,7 @@ impl Paging {
         let parked = &self.parked;
         let checkpoint = parked.is_crowded() || !parked.checkpoints.is_empty() || store.wants_checkpoint();
         let waits = parked.waits.iter().map(|wait| wait.until_ms);
-        let times = waits.chain(parked.flush_since_ms.map(|since_ms| since_ms + GATHER_MS));
+        let times = waits.chain(parked.flush_since_ms.map(gathered_ms));
         let times = times.chain(parked.flush_at_ms).chain(checkpoint.then_some(parked.checkpoint_at_ms));
         let due_ms = times.fold(f64::INFINITY, f64::min) - now_ms;
         // Beyond what a duration holds is never.
@@ -175,10 +176,9 @@ impl Paging {
 
     fn flush_if_due(&mut self, store: &dyn PageStore, idle: bool, now_ms: f64) -> bool {
         let parked = &mut self.parked;
-        let gathered =
-            |since_ms| now_ms - since_ms >= GATHER_MS || idle && self.writers.is_empty() && parked.room.is_empty();
-        let due =
-            parked.flush_since_ms.is_some_and(gathered) || parked.flush_at_ms.is_some_and(|at_ms| at_ms <= now_ms);
+        let alone = idle && self.writers.is_empty() && parked.room.is_empty();
+        let due = parked.flush_since_ms.is_some_and(|since| alone || gathered_ms(since) <= now_ms)
+            || parked.flush_at_ms.is_some_and(|at_ms| at_ms <= now_ms);
         if !due {
             return false;
         }
@@ -308,4 +308,9 @@ impl Paging {
         let Paging { parked, answers, .. } = self;
         answers.extend(parked.checkpoints.extract_if(.., |(_, goal)| done(*goal)).map(|(ask, _)| (ask, reply.clone())));
     }
+}
+
+/// When a flush is due for commits of which the first and the last came at these times.
+fn gathered_ms((first_ms, last_ms): (f64, f64)) -> f64 {
+    (last_ms + GATHER_MS).min(first_ms + GATHERED_MS)
 }

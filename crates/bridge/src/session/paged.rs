@@ -14,6 +14,9 @@ use crate::wire;
 /// No page of a file lies behind this one: its bytes would have no number.
 const MAX_PAGE: u64 = i64::MAX as u64 / PAGE_BYTES as u64;
 
+/// Who goes on and on gets so many times the first read ahead.
+const MOST_AHEAD: usize = 4;
+
 pub(super) struct PagedFile {
     /// The store's number.
     file: u32,
@@ -21,6 +24,8 @@ pub(super) struct PagedFile {
     failure: Option<Error>,
     /// The page behind the last ones that were not in the cache.
     next_page: u64,
+    /// How many of those were read ahead.
+    ahead: usize,
 }
 
 impl Session {
@@ -34,7 +39,7 @@ impl Session {
             return Err(open_as_file(path));
         }
         let slot = service.paging.borrow_mut().open(store, file).inspect_err(|_| store.detach(file))?;
-        self.paged.insert(handle, PagedFile { file, failure: None, next_page: u64::MAX });
+        self.paged.insert(handle, PagedFile { file, failure: None, next_page: u64::MAX, ahead: 0 });
         Ok((slot.into(), Vec::new()))
     }
 
@@ -130,13 +135,14 @@ impl Session {
         if count == 0 || count > self.ring.capacity() / PAGE_BYTES || page > MAX_PAGE {
             return Err(format!("a read of {count} pages from {page} on"));
         }
-        let ahead = if paged.next_page == page { service.read_ahead.get() } else { 0 };
+        let first = service.read_ahead.get();
+        let ahead = if paged.next_page == page { (paged.ahead * 2).clamp(first, first * MOST_AHEAD) } else { 0 };
         let paging = &mut *service.paging.borrow_mut();
         if seq > paging.newest() {
             return Err(format!("a read at commit {seq}, which is not there"));
         }
         let read = paging.read(service.host.pages(), self.id, paged.file, seq, (page, count), ahead);
-        paged.next_page = page + (count + ahead) as u64;
+        (paged.next_page, paged.ahead) = (page + (count + ahead) as u64, ahead);
         Ok(read.map(|bytes| (0, bytes)))
     }
 
