@@ -22,7 +22,7 @@ const BLOCKED_IDLE_MS: f64 = 50.0;
 /// A checkpoint that nobody waits for goes on when nobody asked for anything for so long, or, where there is no such
 /// pause, after so long again: a slice takes about a millisecond, and whoever asks meanwhile waits for it.
 const QUIET_MS: f64 = 5.0;
-const PACE_MS: f64 = 10.0;
+const PACE_MS: f64 = 20.0;
 /// When to try again after a checkpoint in idle time failed.
 const FAILED_MS: f64 = 1000.0;
 
