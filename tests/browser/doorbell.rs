@@ -46,11 +46,13 @@ async fn a_ring_ends_the_wait_without_wait_async() {
     let atomics = Reflect::get(&js_sys::global(), &"Atomics".into()).expect("Atomics");
     let atomics: &Object = atomics.unchecked_ref();
     let key = JsValue::from_str("waitAsync");
-    let original = Reflect::get(atomics, &key).expect("waitAsync");
-    assert!(original.is_function(), "this browser has Atomics.waitAsync");
+    let original = Reflect::get(atomics, &key).expect("Atomics is an object");
     assert!(Reflect::delete_property(atomics, &key).expect("delete"));
     check_changed().await;
-    assert!(Reflect::set(atomics, &key, &original).expect("set"));
+    // Firefox has it from 145 on.
+    if original.is_function() {
+        assert!(Reflect::set(atomics, &key, &original).expect("set"));
+    }
 }
 
 #[wasm_bindgen_test]
