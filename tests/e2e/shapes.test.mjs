@@ -73,10 +73,9 @@ async function fromRust() {
   };
   const run = (sql, params) => {
     const statement = connection.prepare(sql);
-    statement.bind(params);
-    const result = statement.run();
+    const changes = statement.run(params);
     statement.finalize();
-    return result;
+    return { changes, lastInsertRowid: connection.lastInsertRowid };
   };
   run('WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n LIMIT 100000) SELECT count(*) FROM n', []);
   const runs = [run('INSERT INTO t(a) VALUES (:a)', { a: 'x' }), run('INSERT INTO t VALUES (?, ?)', [9223372036854775807n, 'y'])];

@@ -52,7 +52,10 @@ class Studio {
   /** @param {Browser} browser @param {string} url */
   static async open(browser, url) {
     const studio = new Studio(await browser.puppet.newPage());
-    await studio.page.setViewport({ width: 1100, height: 700 });
+    await studio.page.setViewport({ width: 1100, height: 700 }).catch((error) => {
+      // Beside the size it sets the screen's orientation, which an older Firefox cannot.
+      if (!/setScreenOrientationOverride/.test(String(error))) throw error;
+    });
     await studio.page.goto(url);
     await studio.opened();
     return studio;
