@@ -13,7 +13,7 @@ use web_sys::MessageChannel;
 use crate::{SharedCells, clock};
 
 /// Without `Atomics.waitAsync`, the longest that the thread blocks between two turns of its event loop.
-const MAX_BLOCK: Duration = Duration::from_millis(32);
+const MAX_BLOCK: Duration = Duration::from_millis(8);
 
 #[wasm_bindgen]
 extern "C" {
