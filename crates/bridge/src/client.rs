@@ -171,10 +171,7 @@ impl Line {
     /// Runs, measures, and lets a failure name the file concerned. `run` returns the result and the bytes moved.
     fn run<T>(&self, request: &Request, path: &str, run: impl FnOnce() -> Result<(T, u64)>) -> Result<T> {
         let start_ms = (self.clock)();
-        let result = run().map_err(|error| match error.path() {
-            None if !path.is_empty() => error.at(path),
-            _ => error,
-        });
+        let result = run().map_err(|error| about(error, path));
         let bytes = result.as_ref().ok().map(|(_, bytes)| *bytes);
         self.metrics.record(request.op, (self.clock)() - start_ms, bytes);
         result.map(|(value, _)| value)
@@ -182,10 +179,7 @@ impl Line {
 
     /// As [`Line::run`], for what is posted: it is counted, and takes no time worth the price of the clock.
     fn run_posted(&self, request: &Request, path: &str, bytes: u64, post: impl FnOnce() -> Result<()>) -> Result<()> {
-        let posted = post().map_err(|error| match error.path() {
-            None if !path.is_empty() => error.at(path),
-            _ => error,
-        });
+        let posted = post().map_err(|error| about(error, path));
         self.metrics.record(request.op, 0.0, posted.is_ok().then_some(bytes));
         posted
     }
@@ -282,6 +276,14 @@ impl Line {
 impl Drop for Line {
     fn drop(&mut self) {
         self.caller.get_mut().hang_up();
+    }
+}
+
+/// The failure, naming the file concerned unless it names one already.
+fn about(error: Error, path: &str) -> Error {
+    match error.path() {
+        None if !path.is_empty() => error.at(path),
+        _ => error,
     }
 }
 

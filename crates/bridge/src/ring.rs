@@ -157,8 +157,7 @@ pub struct Caller {
 }
 
 impl Caller {
-    /// The first and only caller of a zeroed `ring`. It looks up to `spin` times for an answer before it
-    /// blocks.
+    /// The first and only caller of a zeroed `ring`. It looks up to `spin` times for an answer before it blocks.
     ///
     /// # Errors
     /// What is wrong with the ring: it is too small, or another caller used it before.

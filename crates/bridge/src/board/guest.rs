@@ -136,15 +136,12 @@ impl Guest {
         if !remembered {
             return self.read_cached(known.key, page, seq, start, buf);
         }
-        let mut head = [0; HEAD_BYTES];
-        if let Some(head) = &known.head {
-            buf.copy_from_slice(&head[start..start + buf.len()]);
-        } else if self.read_cached(known.key, page, seq, 0, &mut head) {
-            buf.copy_from_slice(&head[start..start + buf.len()]);
-            known.head = Some(head);
-        } else {
-            return false;
+        if known.head.is_none() {
+            let mut head = [0; HEAD_BYTES];
+            known.head = self.read_cached(known.key, page, seq, 0, &mut head).then_some(head);
         }
+        let Some(head) = &known.head else { return false };
+        buf.copy_from_slice(&head[start..start + buf.len()]);
         true
     }
 

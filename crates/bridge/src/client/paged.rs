@@ -15,7 +15,7 @@ use std::time::Duration;
 use rustc_hash::FxHashSet;
 use statik_disk::{Error, Kind, Open, Result};
 
-use super::{Client, Line};
+use super::{Client, Line, about};
 use crate::board::Guest;
 use crate::metrics::Op;
 use crate::pages::{CommitId, Durability, PAGE_BYTES, Paged, Pages, Usage, View};
@@ -223,7 +223,7 @@ impl RemotePages {
     }
 
     fn guest(&self, op: Op) -> Result<&Guest> {
-        self.line.guest(op).map_err(|error| if error.path().is_some() { error } else { error.at(&self.sheet.path) })
+        self.line.guest(op).map_err(|error| about(error, &self.sheet.path))
     }
 
     fn view(&self, doing: &str) -> Result<View> {
