@@ -35,7 +35,7 @@ const ALIGN: usize = 8;
 const MAGIC: [u8; 4] = *b"SLOG";
 const FORMAT_VERSION: u32 = 1;
 /// Numbers and epochs end before this; a header that has a larger one is none.
-const MAX_NUMBER: u64 = 1 << 62;
+pub(crate) const MAX_NUMBER: u64 = 1 << 62;
 /// How much is read, or copied, at a time.
 const CHUNK_BYTES: usize = 1 << 20;
 

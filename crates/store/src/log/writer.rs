@@ -5,7 +5,7 @@ use std::rc::Rc;
 use statik_disk::{Error, File, Kind, Result};
 
 use super::scan::must_not_be_damaged;
-use super::{HEADER_BYTES, Header, MAX_NUMBER, Scanned, Tail, record_bytes, successor};
+use super::{HEADER_BYTES, Header, MAX_NUMBER, Scanned, Tail, corrupt, record_bytes, successor};
 
 /// Where a record went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -127,7 +127,11 @@ impl Writer {
     /// Ends the epoch and starts another in the same file, durably; as [`Writer::start`]. The file keeps its length.
     pub fn restart(&mut self, epoch: u64, sequence: u64, payload: &[u8]) -> Result<()> {
         self.usable()?;
-        assert!(epoch > 0 && epoch < MAX_NUMBER && sequence < MAX_NUMBER, "epochs and numbers rise slowly");
+        assert!(epoch > 0, "epochs begin at 1");
+        if epoch >= MAX_NUMBER || sequence >= MAX_NUMBER {
+            let context = format!("starting epoch {epoch} at record {sequence}: numbers end at {}", MAX_NUMBER - 1);
+            return Err(corrupt(&self.path, context));
+        }
         let header = Header {
             epoch,
             sequence,
@@ -193,6 +197,10 @@ impl Writer {
         self.mend()?;
         let payload_bytes = bytes.len() - at - HEADER_BYTES;
         let too_long = || Error::new(Kind::Invalid, "a record of more than 4 GiB").at(&self.path);
+        if self.next >= MAX_NUMBER {
+            let context = format!("adding a record behind number {}: they end at {}", self.last, MAX_NUMBER - 1);
+            return Err(corrupt(&self.path, context));
+        }
         let header = Header {
             epoch: self.epoch,
             sequence: self.next,

@@ -5,7 +5,7 @@
 use statik_bridge::pages::{CommitId, PAGE_BYTES};
 use statik_disk::validate_path;
 
-use crate::log::record_bytes;
+use crate::log::{MAX_NUMBER, record_bytes};
 
 /// The kind of record, the page's size in a start, and a number.
 const HEAD_BYTES: usize = 16;
@@ -17,6 +17,8 @@ const ID_BYTES: usize = 24;
 pub(super) const START_RECORD_BYTES: u64 = record_bytes(HEAD_BYTES) as u64;
 /// Files are shorter than this, which JavaScript's numbers count exactly.
 pub(super) const MAX_LEN: u64 = 1 << 53;
+/// Commits and transactions have numbers below this: whoever goes on from the highest never comes to the end of the log's.
+const NUMBERS: u64 = MAX_NUMBER / 2;
 
 /// What a record is about. The wire numbers are the positions here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -171,7 +173,11 @@ pub(super) fn read(payload: &[u8]) -> Result<(Kind, u64, Entries<'_>), &'static 
         3 => Kind::Note,
         _ => return Err("a record has an unknown kind"),
     };
-    Ok((kind, u64_at(payload, 8), Entries { payload, at: HEAD_BYTES }))
+    let number = u64_at(payload, 8);
+    if number >= NUMBERS {
+        return Err("a commit or transaction has a number that none reaches");
+    }
+    Ok((kind, number, Entries { payload, at: HEAD_BYTES }))
 }
 
 fn u32_at(bytes: &[u8], at: usize) -> u32 {
@@ -306,6 +312,11 @@ mod tests {
     #[test]
     fn any_bytes_are_read_or_refused() {
         let sample = sample();
+        for (number, sound) in [(NUMBERS - 1, true), (NUMBERS, false), (u64::MAX, false)] {
+            let mut bytes = Vec::new();
+            Builder::new(&mut bytes, Kind::Start, number);
+            assert_eq!(read(&bytes).is_ok(), sound, "{number}");
+        }
         for len in 0..sample.len() {
             let whole = read(&sample[..len]).map(|(.., entries)| entries.filter(Result::is_ok).count());
             assert!(whole.is_err() || whole.is_ok_and(|entries| entries < 10), "{len}");

@@ -363,7 +363,7 @@ impl Replay {
             payload::Kind::Start => *checkpointed = number,
             payload::Kind::Note => {}
             payload::Kind::Part => {
-                self.next_transaction = self.next_transaction.max(number.saturating_add(1));
+                self.next_transaction = self.next_transaction.max(number + 1);
                 for (_, Changed { parts, .. }) in changed {
                     let whole = self.parts.entry(number).or_default();
                     if let Some(len) = parts.dropped {
