@@ -251,6 +251,18 @@ test('a step may await something else, as long as it asks for nothing after', as
   assert.deepEqual(Object.keys((await image()).stores), ['after', 'made', META]);
 });
 
+test('a step may go on after a request that failed, if it heard of that', async () => {
+  const { to, image, edit } = subject();
+  await to(MIGRATIONS.slice(0, 1));
+  await edit('episodes', (store) => request(store.put(episode(1, 1))));
+  const heard = async (db, tx) => {
+    await assert.rejects(request(tx.objectStore('episodes').add(episode(1, 1))), { name: 'StatikError', code: 'Conflict' });
+    await request(tx.objectStore('episodes').add(episode(2, 1)));
+  };
+  await to([MIGRATIONS[0], { version: 2, upgrade: heard }]);
+  assert.deepEqual((await image()).stores.episodes[0], [1, 2]);
+});
+
 test('a new database whose first migration fails does not come to be', async () => {
   const { to, image } = subject();
   await assert.rejects(to([MIGRATIONS[0], { version: 2, upgrade: () => { throw new Error('no'); } }]), { message: /^migration 2, up/ });

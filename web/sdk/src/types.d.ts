@@ -415,7 +415,10 @@ export type Migration<Step> = {
   down?: Step;
 } & ({ upgrade: Step; up?: undefined } | { up: Step; upgrade?: undefined });
 
-/** Of an SQLite database: any number of statements, or a function. Neither must begin or end a transaction of the connection. */
+/**
+ * Of an SQLite database: any number of statements, or a function. Neither may commit or roll back by itself (`BEGIN` fails,
+ * savepoints are welcome). A function calls `tx` alone: a call on the database waits for the migration to end.
+ */
 export type SqliteMigration = Migration<string | ((tx: Transaction) => void | Promise<void>)>;
 export type SyncSqliteMigration = Migration<string | ((tx: SyncQueries) => void)>;
 
@@ -442,7 +445,7 @@ export interface MigrationProgress {
 export interface MigrateOptions {
   /** The version to go to, up or down; 0 is before the first. Default: the newest in the list. */
   target?: number;
-  /** Called before each step. What it throws stops the migration. */
+  /** Called before each step. What it throws stops the migration, as if it had never begun. */
   onProgress?: (progress: MigrationProgress) => void;
   /** Stops the migration, as if it had never begun, unless it is being committed already. */
   signal?: AbortSignal;
