@@ -9,6 +9,7 @@
 import { StatikError } from '../errors.js';
 import { Sha256 } from '../sha256.js';
 import { LINE_LIMIT_BYTES } from './backup-format.js';
+import { passed } from './gzip.js';
 
 /** Bytes of the Blob that are read at once. */
 const READ_BYTES = 256 * 1024;
@@ -28,12 +29,10 @@ export class Lines {
   number = 0;
   /** Bytes of text so far. */
   sizeBytes = 0;
-  /** What reading the Blob, not its contents, failed with. */
-  #failed: StatikError | undefined;
   readonly #blob: Blob;
   readonly #options: ReadBackupOptions;
   readonly #isCompressed: boolean;
-  readonly #reader: ReadableStreamDefaultReader<Uint8Array>;
+  readonly #chunks: AsyncGenerator<Uint8Array, void, undefined>;
   readonly #hash = new Sha256();
   readonly #decoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
   /** What was got and not yet dropped. It lies in the room, where that has any. */
@@ -55,7 +54,8 @@ export class Lines {
     this.#options = options;
     this.#isCompressed = isCompressed;
     const bytes = this.#bytes();
-    this.#reader = (isCompressed ? bytes.pipeThrough(new DecompressionStream('gzip')) : bytes).getReader();
+    this.#chunks = !isCompressed ? bytes : passed(bytes, new DecompressionStream('gzip'), (error) =>
+      this.corrupt(`the compressed text is damaged or cut short, after ${this.sizeBytes} bytes of text: ${String(error)}`, error));
   }
 
   /** The text's first characters, as far as there are any; before any line is read. */
@@ -97,8 +97,7 @@ export class Lines {
   }
 
   async close(): Promise<void> {
-    // That the stream has failed was told by whoever read it.
-    await this.#reader.cancel().catch(() => {});
+    await this.#chunks.return();
   }
 
   corrupt(what: string, cause?: unknown): StatikError {
@@ -124,13 +123,10 @@ export class Lines {
 
   /** Gets the next bytes behind those that no line has taken; false at the end. */
   async #more(): Promise<boolean> {
-    const next = await this.#reader.read().catch((error: unknown) => {
-      this.#options.signal?.throwIfAborted();
-      throw this.#failed ?? this.corrupt(`the compressed text is damaged or cut short, after ${this.sizeBytes} bytes of text: ${String(error)}`, error);
-    });
-    if (next.done) return false;
+    const { value, done } = await this.#chunks.next();
+    if (done) return false;
     this.#hashLines();
-    this.#append(next.value);
+    this.#append(value);
     return true;
   }
 
@@ -160,29 +156,19 @@ export class Lines {
   }
 
   /** The Blob as it lies. */
-  #bytes(): ReadableStream<Uint8Array<ArrayBuffer>> {
+  async *#bytes(): AsyncGenerator<Uint8Array<ArrayBuffer>, void, undefined> {
     const { signal, onProgress } = this.#options;
     const { size: totalBytes } = this.#blob;
-    let read = new Uint8Array();
-    let doneBytes = 0;
-    return new ReadableStream<Uint8Array<ArrayBuffer>>({
-      pull: async (controller) => {
-        if (read.length === 0 && doneBytes < totalBytes) {
-          read = await slice(this.#blob, doneBytes, doneBytes + READ_BYTES).catch((error: StatikError) => {
-            this.#failed = error;
-            throw error;
-          });
-        }
+    for (let at = 0; at < totalBytes; at += READ_BYTES) {
+      const bytes = await slice(this.#blob, at, at + READ_BYTES);
+      for (let start = 0; start < bytes.length; start += PIECE_BYTES) {
         signal?.throwIfAborted();
-        if (read.length === 0) return controller.close();
-        const piece = read.subarray(0, PIECE_BYTES);
-        read = read.subarray(PIECE_BYTES);
-        doneBytes += piece.length;
-        onProgress?.({ doneBytes, totalBytes });
-        // A copy: where streams hand their buffers on, the rest must stay.
-        controller.enqueue(piece.slice());
-      },
-    }, { highWaterMark: 0 });
+        const end = Math.min(start + PIECE_BYTES, bytes.length);
+        onProgress?.({ doneBytes: at + end, totalBytes });
+        // A copy: a stream may keep what it is given.
+        yield bytes.slice(start, end);
+      }
+    }
   }
 }
 

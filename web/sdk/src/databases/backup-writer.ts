@@ -11,6 +11,7 @@ import { failure, StatikError } from '../errors.js';
 import { toBase64 } from '../base64.js';
 import { Sha256 } from '../sha256.js';
 import { Counts, FILE_SECTIONS, FORMAT_VERSION, LINE_LIMIT_BYTES, OPENING } from './backup-format.js';
+import { passed } from './gzip.js';
 import type { BackupRecord, BackupSource, Bytes, DatabaseSource, FileSection, FileSource } from './backup-format.js';
 
 /** Text is hashed and passed on when there is this much of it. */
@@ -33,46 +34,31 @@ export interface WriteBackupOptions {
  */
 export function writeBackup(source: BackupSource, options: WriteBackupOptions = {}): ReadableStream<Uint8Array> {
   const { signal, compress = true } = options;
-  const chunks = new Writer(source, options).chunks();
-  let failed: { error: unknown } | undefined;
-  const text = new ReadableStream<Uint8Array<ArrayBuffer>>({
-    async pull(controller) {
-      try {
-        const { value, done } = await chunks.next();
-        if (done) controller.close();
-        else controller.enqueue(value);
-      } catch (error) {
-        failed = { error };
-        throw error;
-      }
-    },
-  }, { highWaterMark: 0 });
-  const reader = (compress ? text.pipeThrough(new CompressionStream('gzip')) : text).getReader();
+  const text = new Writer(source, options).chunks();
+  const chunks = compress ? passed(text, new CompressionStream('gzip'), StatikError.from) : text;
   let onAbort = () => {};
-  const end = (reason: unknown) => {
+  const end = () => {
     signal?.removeEventListener('abort', onAbort);
     // Whoever ended the stream does not wait for the source, nor for what it says to being ended.
     chunks.return(undefined).catch(() => {});
-    reader.cancel(reason).catch(() => {});
   };
   return new ReadableStream<Uint8Array>({
     start(controller) {
       onAbort = () => {
         controller.error(signal?.reason);
-        end(signal?.reason);
+        end();
       };
       signal?.addEventListener('abort', onAbort);
       if (signal?.aborted) onAbort();
     },
     async pull(controller) {
-      const { value, done } = await reader.read().catch((error: unknown) => {
-        end(error);
-        // Compression may wrap what the source said.
-        throw failed === undefined ? error : failed.error;
+      const { value, done } = await chunks.next().catch((error: unknown) => {
+        end();
+        throw error;
       });
       if (signal?.aborted) return;
       if (!done) return controller.enqueue(value);
-      end(undefined);
+      end();
       controller.close();
     },
     cancel: end,
