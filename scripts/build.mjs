@@ -34,6 +34,8 @@ const WASM_FEATURES = ['bulk-memory', 'bulk-memory-opt', 'multivalue', 'mutable-
 const SCRIPTS = {
   index: 'web/sdk/src/index.ts',
   sync: 'web/sdk/src/sync.ts',
+  databases: 'web/sdk/src/databases/index.ts',
+  'memory-indexeddb': 'web/sdk/src/idb/memory-indexeddb.ts',
   io: 'worker/io.ts',
   engine: 'worker/engine.ts',
 };
@@ -103,7 +105,7 @@ async function buildScripts(env) {
     ...Object.entries(SCRIPTS).map(([name, source]) => `${name}=${source}`),
     ...['--bundle', '--format=esm', '--platform=browser', '--target=es2022', '--charset=utf8', '--log-level=warning'],
     // The glue is one file for all of them, so that `new URL('./statik_bg.wasm', import.meta.url)` means one place.
-    ...MODULES.flatMap(({ name }) => [`--external:./${name}.js`, `--external:*/${name}.js`]),
+    ...['--external:*/memory-indexeddb.js', ...MODULES.flatMap(({ name }) => [`--external:./${name}.js`, `--external:*/${name}.js`])],
     `--outdir=${DIST}`,
   ];
   const inputs = [path.join(CHECKOUT, 'web/sdk'), path.join(CHECKOUT, 'worker')];
@@ -116,15 +118,18 @@ async function buildTypes(env) {
   const configuration = path.join(CHECKOUT, 'tsconfig.types.json');
   const sources = path.join(CHECKOUT, 'web/sdk/src');
   const inputs = [sources, configuration, path.join(CHECKOUT, 'tsconfig.json')];
-  const entries = ['index.d.ts', 'sync.d.ts'];
+  const entries = ['index.d.ts', 'sync.d.ts', 'databases/index.d.ts'];
   await step('types', inputs, [packageVersion('typescript')], [...entries, 'types.d.ts'], async () => {
     const emitted = path.join(STAMPS, 'types');
     rmSync(emitted, { recursive: true, force: true });
     await run(path.join(PROGRAMS, 'tsc'), ['--project', configuration, '--outDir', emitted], { cwd: CHECKOUT, env });
     // tsc reads declaration files but does not pass them on.
     copyFileSync(path.join(sources, 'types.d.ts'), path.join(emitted, 'types.d.ts'));
-    for (const name of readdirSync(DIST)) if (name.endsWith('.d.ts')) rmSync(path.join(DIST, name));
-    for (const name of reachable(emitted, entries)) copyFileSync(path.join(emitted, name), path.join(DIST, name));
+    for (const name of filesUnder(DIST)) if (name.endsWith('.d.ts')) rmSync(name);
+    for (const name of reachable(emitted, entries)) {
+      mkdirSync(path.dirname(path.join(DIST, name)), { recursive: true });
+      copyFileSync(path.join(emitted, name), path.join(DIST, name));
+    }
   });
 }
 
@@ -137,7 +142,7 @@ function reachable(folder, entries) {
   const names = new Set(entries);
   for (const name of names) {
     const text = readFileSync(path.join(folder, name), 'utf8');
-    for (const [, module] of text.matchAll(/\bfrom '\.\/(\w[\w-]*)\.js'/g)) names.add(`${module}.d.ts`);
+    for (const [, module = ''] of text.matchAll(/\b(?:from |import\()'(\.[^']+)\.js'/g)) names.add(path.join(path.dirname(name), `${module}.d.ts`));
   }
   return names;
 }

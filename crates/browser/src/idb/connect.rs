@@ -4,6 +4,7 @@
 //! closed at once, and what it would upgrade stays as it was.
 
 use std::cell::{Cell, RefCell};
+use std::pin::pin;
 use std::rc::Rc;
 
 use js_sys::{Function, Promise};
@@ -21,6 +22,7 @@ struct Fate {
     /// Nobody waits for it any more.
     is_given_up: Cell<bool>,
     is_blocked: Cell<bool>,
+    is_upgrading: Cell<bool>,
     /// What the upgrade has thrown: the cause of the abort that follows.
     thrown: RefCell<Option<JsValue>>,
 }
@@ -33,7 +35,8 @@ struct Fate {
 ///
 /// # Errors
 /// `Busy` if others who have it open do not let go of it within the deadline (the listener hears `blocked` before),
-/// `Timeout` if the browser does not answer, `Conflict` if the version is below the database's own.
+/// `Timeout` if the browser does not answer, `Conflict` if the version is below the database's own. An upgrade that has
+/// begun takes as long as it takes.
 pub async fn open(
     factory: &JsValue,
     name: &str,
@@ -84,7 +87,12 @@ async fn settle(
         listener.tell("blocked", &name, "another tab or worker has it open");
     });
     request.set_onblocked(Some(on_blocked.unchecked_ref()));
-    if let Some(done) = within(deadline_ms, request.done()).await {
+    let mut opened = pin!(request.done());
+    let mut done = within(deadline_ms, &mut opened).await;
+    if done.is_none() && fate.is_upgrading.get() {
+        done = Some(opened.await);
+    }
+    if let Some(done) = done {
         return done.map_err(|thrown| fate.thrown.take().map_or_else(|| failed(&thrown, doing), Failure::Thrown));
     }
     fate.is_given_up.set(true);
@@ -108,6 +116,7 @@ fn run_upgrade(fate: Rc<Fate>, request: &OpenRequest, upgrade: &Function, old_ve
     if fate.is_given_up.get() {
         return abort(&transaction);
     }
+    fate.is_upgrading.set(true);
     let database = request.result().expect("a request that upgrades has its database");
     match upgrade.call3(&JsValue::UNDEFINED, &database, &transaction, &old_version.into()) {
         Err(thrown) => {
