@@ -78,6 +78,17 @@ test('a passphrase unlocks, and another is told', async () => {
   await refuses(() => unlock(keyfile, key), 'Permission', /a passphrase, not a CryptoKey/);
 });
 
+test('keyfiles of version 1 still open', async () => {
+  const { keyfiles, wrapping, keys, current, names } = JSON.parse(
+    await readFile(new URL('./keyfile-v1.json', import.meta.url), 'utf8'),
+    (_, value) => (typeof value?.hex === 'string' ? fromHex(value.hex) : value),
+  );
+  const secret = await subtle.importKey('raw', wrapping, 'AES-KW', false, ['wrapKey', 'unwrapKey']);
+  const expected = { keys: Object.entries(keys).map(([id, key]) => [Number(id), toHex(key)]), current, names: toHex(names) };
+  assert.deepEqual(plain(await unlock(keyfiles[0], PASSPHRASE)), expected);
+  assert.deepEqual(plain(await unlock(keyfiles[1], secret)), expected);
+});
+
 test('a passphrase is the same however its letters are composed', async () => {
   const keyfile = await createKeyfile('gr\u00fc\u00df');
   assert.deepEqual(plain(await unlock(keyfile, 'gru\u0308\u00df')), plain(await unlock(keyfile, 'gr\u00fc\u00df')));
@@ -103,6 +114,22 @@ test('what is no secret is refused', async () => {
   }
   const secret = await appKey();
   await refuses(() => createKeyfile(secret, { nowMs: NaN }), 'Invalid', /option nowMs/);
+});
+
+test('where there is no WebCrypto, that is said', async () => {
+  const secret = await appKey();
+  const keyfile = await createKeyfile(secret);
+  const globals = ['crypto', 'CryptoKey'].map((name) => /** @type {const} */ ([name, /** @type {any} */ (Object.getOwnPropertyDescriptor(globalThis, name))]));
+  try {
+    // As in a page that is not a secure context.
+    for (const [name] of globals) Object.defineProperty(globalThis, name, { value: undefined, configurable: true });
+    Object.defineProperty(globalThis, 'crypto', { value: { getRandomValues: (/** @type {unknown} */ bytes) => bytes }, configurable: true });
+    for (const call of [() => createKeyfile(secret), () => createKeyfile(PASSPHRASE), () => unlock(keyfile, secret)]) {
+      await refuses(call, 'Unsupported', /HTTPS/);
+    }
+  } finally {
+    for (const [name, descriptor] of globals) Object.defineProperty(globalThis, name, descriptor);
+  }
 });
 
 test('each key is random, as are wrapped keys and salts', async () => {

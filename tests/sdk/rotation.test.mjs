@@ -41,6 +41,7 @@ function database(count, batch = 3) {
       records.delete(key);
       expected.delete(key);
     },
+    /** @param {any} record @returns {Uint8Array | undefined} */
     reseal({ sealed: [id, text] }) {
       if (!held.has(id)) throw new StatikError({ code: 'Permission', message: `there is no key ${id}` });
       if (text === 255) throw new StatikError({ code: 'Corrupt', message: 'the bytes were changed' });
@@ -166,7 +167,7 @@ test('what is written meanwhile stays, with whichever key, and wherever it is st
 
 test('a position of another rotation does not count', async () => {
   const db = database(10);
-  db.position = { target: 9, pass: 3, resealed: 0, unreadable: 0, cursor: 8 };
+  db.position = { target: 9, pass: 3, resealed: 0, unreadable: 0, cursor: 9 };
   await db.rotate();
   db.assertDone();
 });

@@ -5,16 +5,17 @@
 //! [`Names`] hides the names of records, so that they can still be looked up. `docs/sealed-format.md` has the bytes.
 //!
 //! Invariants:
-//! - A nonce is 192 random bits and nothing else. No counter is kept that a crash, a restored backup or a second copy of
-//!   the database could set back: under one data key 2^80 records can be sealed, by whomever, before two have the same
-//!   nonce with a probability of 2^-32.
-//! - A data key is used for nothing but to derive keys from it; what seals, what checks and what hides names are unlike.
+//! - A nonce is 192 random bits and nothing else. No counter is kept that a crash, a restored backup or a second copy
+//!   of the database could set back: under one data key 2^80 records can be sealed, by whomever, before two have the
+//!   same nonce with a probability of 2^-32.
+//! - A data key is used for nothing but to derive keys from it; what seals, what checks and what hides names are
+//!   unlike.
 //! - A data key's id is derived from it, so a wrong key is told from damage: [`Kind::Permission`] for a key that is not
 //!   there, [`Kind::Corrupt`] for what fails under the key that it names. Nothing is given before its tag was right.
 //! - Keys are wiped from memory when what holds them is dropped. Bytes that were opened are the caller's.
 //!
-//! It does not hide how long bytes are, that a record was put back to what it once was, or that it was deleted. It knows
-//! neither passphrases nor where keys are kept.
+//! It does not hide how long bytes are, that a record was put back to what it once was, or that it was deleted. It
+//! knows neither passphrases nor where keys are kept.
 //!
 //! ```
 //! use statik_store::seal::{Context, Keyring, Seal};
@@ -95,10 +96,11 @@ impl Context<'_> {
 ///
 /// Values of structured databases are sealed record by record. The same trait fits pages and logs, whose context would
 /// be: for a page of a SQLite database its file's path as `store` and the page's number, as 8 bytes in little-endian
-/// order, as `key`; for a record of a log the log's path as `store`, and the epoch and the sequence number, 8 bytes each,
-/// as `key`. The version is that of the format of pages, or of logs.
+/// order, as `key`; for a record of a log the log's path as `store`, and the epoch and the sequence number, 8 bytes
+/// each, as `key`. The version is that of the format of pages, or of logs.
 pub trait Seal {
-    /// Bytes from which [`Seal::open`] gets `plain` back, in the same context only. Sealing twice gives different bytes.
+    /// Bytes from which [`Seal::open`] gets `plain` back, in the same context only. Sealing twice gives different
+    /// bytes.
     ///
     /// # Errors
     /// What the source of random bytes says. [`Kind::Invalid`] for more than 64 GiB.

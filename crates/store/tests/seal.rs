@@ -1,5 +1,5 @@
-//! Sealing: what another implementation sealed is opened, and sealed to the same bytes; whatever is not exactly what was
-//! sealed, where it was sealed, under a key that is here, is refused.
+//! Sealing: what another implementation sealed is opened, and sealed to the same bytes; whatever is not exactly what
+//! was sealed, where it was sealed, under a key that is here, is refused.
 
 use std::cell::Cell;
 use std::collections::{BTreeMap, HashSet};
@@ -109,7 +109,7 @@ fn the_frozen_sample_is_opened_and_sealed_again() {
 
 #[test]
 fn every_length_comes_back() {
-    let keyring = keyring(NEW, &[]);
+    let keyring: Box<dyn Seal> = Box::new(keyring(NEW, &[]));
     let plain: Vec<u8> = (0..=255).cycle().take(700).collect();
     for length in (0..200).chain([255, 256, 257, 511, 512, 513, 700]) {
         let sealed = keyring.seal(CONTEXT, &plain[..length]).expect("it is sealed");

@@ -1,5 +1,6 @@
-//! XAES-256-GCM, by C2SP (<https://c2sp.org/XAES-256-GCM>): AES-256-GCM with nonces of 192 bits, long enough to be drawn
-//! at random. Key and nonce of AES-256-GCM follow from the key and the nonce by the KDF of NIST SP 800-108 with AES-CMAC.
+//! XAES-256-GCM, by C2SP (<https://c2sp.org/XAES-256-GCM>): AES-256-GCM with nonces of 192 bits, long enough to be
+//! drawn at random. Key and nonce of AES-256-GCM follow from the key and the nonce by the KDF of NIST SP 800-108 with
+//! AES-CMAC.
 //!
 //! Invariant: the vectors that C2SP publishes come out of it.
 

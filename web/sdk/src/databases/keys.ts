@@ -2,13 +2,13 @@
  * The keyfile: the data keys of sealed databases, each wrapped by a key that the app or a person has. It is kept in the
  * clear, beside what it locks.
  *
- * A data key is 256 random bits, wrapped by AES-KW (RFC 3394). What wraps is an AES-KW CryptoKey of the app's, which need
- * not be extractable, or is derived from a passphrase by PBKDF2-HMAC-SHA-256. A second sort of key, of which there is one
- * and for ever, hides the names of records. What is derived from both is in crates/store/docs/sealed-format.md.
+ * A data key is 256 random bits, wrapped by AES-KW (RFC 3394). What wraps is an AES-KW CryptoKey of the app's, which
+ * need not be extractable, or is derived from a passphrase by PBKDF2-HMAC-SHA-256. A second sort of key, of which there
+ * is one and for ever, hides the names of records. What is derived from both is in crates/store/docs/sealed-format.md.
  *
  * Invariants:
- * - A keyfile that is read is hostile: each field is checked before anything is done with it, and what it costs to unlock
- *   is bounded.
+ * - A keyfile that is read is hostile: each field is checked before anything is done with it, and what it costs to
+ *   unlock is bounded.
  * - A wrong secret is `Permission`, a damaged keyfile `Corrupt`: its digest tells what no secret has to do with. Who
  *   damages it on purpose can make it look as if the secret were wrong, and gets nothing else from it.
  * - No function changes the keyfile that it was given.
@@ -191,6 +191,7 @@ function isCount(iterations: unknown): iterations is number {
 
 /** `kdf` is there exactly if the secret is a passphrase. */
 async function wrappingKey(secret: Secret, kdf: KeyDerivation | undefined): Promise<CryptoKey> {
+  subtle(); // Without it there is no CryptoKey to compare with either.
   if (secret instanceof CryptoKey) {
     const { algorithm: { name }, usages } = secret;
     if (name === 'AES-KW' && usages.includes('wrapKey') && usages.includes('unwrapKey')) return secret;

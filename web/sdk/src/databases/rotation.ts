@@ -1,13 +1,13 @@
 /**
- * Rotation: what older data keys sealed is sealed anew under the current one, in the background, and then the older keys
- * are dropped. It may be stopped anywhere, and goes on from about there.
+ * Rotation: what older data keys sealed is sealed anew under the current one, in the background, and then the older
+ * keys are dropped. It may be stopped anywhere, and goes on from about there.
  *
  * Passes go over all records. The first does the work, while others may still seal with older keys. Then it is made
  * certain that they do not, and passes follow until one has found nothing to do.
  *
  * Invariants:
- * - Keys are dropped only after a pass that began once nobody sealed with them any more, saw every record, and found none
- *   that was not current.
+ * - Keys are dropped only after a pass that began once nobody sealed with them any more, saw every record, and found
+ *   none that was not current.
  * - A record is replaced only while it is what was read: what was written meanwhile stays.
  * - What is remembered of a pass is never ahead of what was done, and counts for the key alone that it was made for.
  * - A record that cannot be opened keeps no other from being sealed anew, but keeps the older keys.
@@ -72,9 +72,9 @@ const MAX_PASSES = 8;
  * Seals anew until all is under the key `target`, and drops the others. It goes on where an earlier call has stopped.
  *
  * @param reseal what to put in the place of a record's bytes; undefined if they are under `target` already
- * @throws `Corrupt` if there are records that `reseal` cannot open (it fails with `Corrupt` or `Permission`): all others
- * are sealed anew, the older keys stay. `Conflict` if older keys are still in use. What else `source` and `reseal` throw,
- * and the signal's reason.
+ * @throws `Corrupt` if there are records that `reseal` cannot open (it fails with `Corrupt` or `Permission`): all
+ * others are sealed anew, the older keys stay. `Conflict` if older keys are still in use. What else `source` and
+ * `reseal` throw, and the signal's reason.
  */
 export async function rotate<R extends SealedRecord, C>(
   source: Source<R, C>,
