@@ -93,7 +93,8 @@ impl Watermarks {
 
     /// The number for the next operation. [`Kind::Unsupported`] if there is none left.
     pub fn append(&mut self) -> Result<u64> {
-        let none = || Error::new(Kind::Unsupported, format!("appending to the op-log: {} was the last number", self.last));
+        let none =
+            || Error::new(Kind::Unsupported, format!("appending to the op-log: {} was the last number", self.last));
         self.last = self.last.checked_add(1).ok_or_else(none)?;
         Ok(self.last)
     }
@@ -118,7 +119,8 @@ impl Watermarks {
         let last = self.last;
         let peer = self.peers.get_mut(name).ok_or_else(|| unknown("acknowledging operations", name))?;
         if id > last {
-            let context = format!("acknowledging operations: the peer {name:?} says up to {id}, the log ends at {last}");
+            let context =
+                format!("acknowledging operations: the peer {name:?} says up to {id}, the log ends at {last}");
             return Err(Error::new(Kind::Invalid, context));
         }
         peer.acknowledged = peer.acknowledged.max(id);

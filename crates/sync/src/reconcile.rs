@@ -126,7 +126,11 @@ impl Reconciler {
             return Err(Error::new(Kind::Corrupt, "reconciling: the answer lists a record outside its range"));
         }
         let key = |id: negentropy::Id| self.keys.get(&id.to_bytes()).cloned();
-        Ok(Differences { have: have.into_iter().filter_map(key).collect(), need, next: next.map(|m| message::seal(&m)) })
+        Ok(Differences {
+            have: have.into_iter().filter_map(key).collect(),
+            need,
+            next: next.map(|m| message::seal(&m)),
+        })
     }
 
     /// The key of a record that this side holds.

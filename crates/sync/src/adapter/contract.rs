@@ -92,7 +92,8 @@ async fn reading_and_writing<S: Storage>(storage: &S) {
 }
 
 async fn odd_keys<S: Storage>(storage: &S) {
-    let odd = ["", " ", "a", "A", "a ", "ä", "a\u{308}", "☃ 𝕏", "\0", "a\0b", "%", "_", "'", "\u{ffff}", "__proto__", "1"];
+    let odd =
+        ["", " ", "a", "A", "a ", "ä", "a\u{308}", "☃ 𝕏", "\0", "a\0b", "%", "_", "'", "\u{ffff}", "__proto__", "1"];
     for (number, key) in odd.iter().enumerate() {
         storage.put(key, value(key, stamp(number as u64, 0))).await.expect("put");
     }
