@@ -17,7 +17,7 @@
 
 mod message;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use negentropy::{Negentropy, NegentropyStorageVector};
 use sha2::{Digest, Sha256};
@@ -66,6 +66,8 @@ pub struct Differences {
 pub struct Reconciler {
     set: Negentropy<'static, NegentropyStorageVector>,
     keys: BTreeMap<Id, String>,
+    /// What was found so far. A side that begins and whose message grew too long compares some ranges a second time.
+    found: BTreeSet<Id>,
     message_bytes: usize,
     exchanges: u32,
 }
@@ -95,7 +97,7 @@ impl Reconciler {
         }
         set.seal().map_err(refused)?;
         let set = Negentropy::owned(set, (message_bytes - message::HEADER_BYTES) as u64).map_err(refused)?;
-        Ok(Reconciler { set, keys, message_bytes, exchanges: 0 })
+        Ok(Reconciler { set, keys, found: BTreeSet::new(), message_bytes, exchanges: 0 })
     }
 
     /// The first message. [`Kind::Invalid`] the second time.
@@ -121,15 +123,15 @@ impl Reconciler {
             let context = format!("reconciling: the other side has come to no end in {MAX_EXCHANGES} exchanges");
             return Err(Error::new(Kind::Aborted, context));
         }
-        let need: Vec<Id> = need.into_iter().map(|id| id.to_bytes()).collect();
-        if need.iter().any(|id| self.keys.contains_key(id)) {
+        if need.iter().any(|id| self.keys.contains_key(&**id)) {
             return Err(Error::new(Kind::Corrupt, "reconciling: the answer lists a record outside its range"));
         }
-        let key = |id: negentropy::Id| self.keys.get(&id.to_bytes()).cloned();
+        have.retain(|id| self.found.insert(**id));
+        need.retain(|id| self.found.insert(**id));
         Ok(Differences {
-            have: have.into_iter().filter_map(key).collect(),
-            need,
-            next: next.map(|m| message::seal(&m)),
+            have: have.iter().filter_map(|id| self.keys.get(&**id).cloned()).collect(),
+            need: need.iter().map(|id| **id).collect(),
+            next: next.map(|message| message::seal(&message)),
         })
     }
 
