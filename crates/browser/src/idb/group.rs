@@ -1,7 +1,7 @@
 //! Single writes that are issued together, in one transaction for each store.
 //!
 //! A group begins with its first write. Each is issued at once, so that the browser copies the value as it is then. The
-//! group is committed when nothing was added to it for a turn of the microtasks: callers who pass through an `await` or two
+//! group is closed when nothing was added to it for a turn of the microtasks: callers who pass through an `await` or two
 //! of their own still meet. What else is written to its store meanwhile comes after it, and what is put after that belongs
 //! to another group. A record that is refused, is so alone; what ends the transaction fails all of them.
 //!
@@ -15,7 +15,7 @@ use wasm_bindgen::closure::Closure;
 use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::{JsFuture, future_to_promise, spawn_local};
 
-use super::database::{Attempt, Durability, GONE, Lose, STUCK, begin};
+use super::database::{Attempt, Durability, GONE, Lose, STUCK, begin, commit_once_begun};
 use super::js::{Connection, Event, Request, Source, Transaction};
 use super::{Failure, Result, failed, timeout, within};
 
@@ -137,8 +137,9 @@ async fn commit_when_quiet(open: Rc<RefCell<Vec<Rc<Group>>>>, transaction: Trans
         let _turn = JsFuture::from(Promise::resolve(&JsValue::UNDEFINED)).await;
     }
     open.borrow_mut().retain(|group| group.transaction != transaction);
-    // It may be aborting already; that is told by its promise.
-    let _ended = transaction.commit();
+    if requests.length() > 0 {
+        commit_once_begun(&transaction, requests.get(0).unchecked_ref()).await;
+    }
 }
 
 /// A group on its way to its end.

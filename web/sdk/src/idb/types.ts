@@ -73,7 +73,7 @@ export interface IdbEvent {
  *
  * Every call is over within the deadline (`Timeout`), but for the opening, which takes as long as migrations take, and as
  * another tab may be waited for. Calls take effect in the order in which they are made. A write is told as done when its
- * transaction has completed; what fails was not done at all. Errors name the database, the store and what was being done.
+ * transaction has completed; what fails was not done at all, unless it is a `Timeout` while it was being committed. Errors name the database, the store and what was being done.
  */
 export interface Idb {
   readonly name: string;
