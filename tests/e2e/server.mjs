@@ -85,7 +85,8 @@ export class Server {
     }
     const bytes = this.files.get(name);
     if (!bytes) return void response.writeHead(404, headers).end(`no file ${name}`);
-    response.writeHead(200, { ...headers, 'Content-Type': 'application/octet-stream', 'Content-Length': bytes.length }).end(bytes);
+    const type = TYPES[path.extname(name)] ?? 'application/octet-stream';
+    response.writeHead(200, { ...headers, 'Content-Type': type, 'Content-Length': bytes.length }).end(bytes);
   }
 }
 

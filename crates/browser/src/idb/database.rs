@@ -475,7 +475,7 @@ impl Database {
 
 /// Commits without waiting for the answers of all requests. What commits can't be aborted any more: while it still waits
 /// for the transactions of others, where it could be given up, it is left alone.
-pub(super) async fn commit_once_begun(transaction: &Transaction, first: &Request) {
+async fn commit_once_begun(transaction: &Transaction, first: &Request) {
     // A request that fails is told of by the transaction.
     let _answered = first.done().await;
     // It may have come to its end already, or be aborting: either is told.

@@ -2,7 +2,7 @@
 //!
 //! A group begins with its first write. Each is issued at once, so that the browser copies the value as it is then. The
 //! group is closed when nothing was added to it for a turn of the microtasks: callers who pass through an `await` or two
-//! of their own still meet. What else is written to its store meanwhile comes after it, and what is put after that belongs
+//! of their own still meet. It is not committed by a call, since after that one record that is refused would abort it. What else is written to its store meanwhile comes after it, and what is put after that belongs
 //! to another group. A record that is refused, is so alone; what ends the transaction fails all of them.
 //!
 //! Nothing is borrowed while a value is copied: its getters may call back.
@@ -15,7 +15,7 @@ use wasm_bindgen::closure::Closure;
 use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::{JsFuture, future_to_promise, spawn_local};
 
-use super::database::{Attempt, Durability, GONE, Lose, STUCK, begin, commit_once_begun};
+use super::database::{Attempt, Durability, GONE, Lose, STUCK, begin};
 use super::js::{Connection, Event, Request, Source, Transaction};
 use super::{Failure, Result, failed, timeout, within};
 
@@ -115,7 +115,7 @@ impl Groups {
             connection: connection.clone(),
             lose: Rc::clone(&self.lose),
         };
-        spawn_local(commit_when_quiet(Rc::clone(&self.open), transaction.clone(), requests.clone()));
+        spawn_local(end_when_quiet(Rc::clone(&self.open), transaction.clone(), requests.clone()));
         let group = Rc::new(Group {
             connection: connection.clone(),
             store: store.clone(),
@@ -129,7 +129,7 @@ impl Groups {
     }
 }
 
-async fn commit_when_quiet(open: Rc<RefCell<Vec<Rc<Group>>>>, transaction: Transaction, requests: Array) {
+async fn end_when_quiet(open: Rc<RefCell<Vec<Rc<Group>>>>, transaction: Transaction, requests: Array) {
     let mut seen = None;
     while seen != Some(requests.length()) {
         seen = Some(requests.length());
@@ -137,9 +137,6 @@ async fn commit_when_quiet(open: Rc<RefCell<Vec<Rc<Group>>>>, transaction: Trans
         let _turn = JsFuture::from(Promise::resolve(&JsValue::UNDEFINED)).await;
     }
     open.borrow_mut().retain(|group| group.transaction != transaction);
-    if requests.length() > 0 {
-        commit_once_begun(&transaction, requests.get(0).unchecked_ref()).await;
-    }
 }
 
 /// A group on its way to its end.
