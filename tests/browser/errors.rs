@@ -17,6 +17,7 @@ fn dom_exceptions_get_their_kinds() {
         ("SecurityError", Kind::Permission),
         ("NotSupportedError", Kind::Unsupported),
         ("InvalidStateError", Kind::Closed),
+        ("InvalidAccessError", Kind::Invalid),
         ("TimeoutError", Kind::Timeout),
         ("AbortError", Kind::Aborted),
         ("UnknownError", Kind::Io),

@@ -6,6 +6,7 @@ mod cells;
 mod doorbell;
 mod errors;
 mod faults;
+mod idb;
 mod opfs;
 
 use js_sys::Array;

@@ -10,6 +10,8 @@
 //!   begin, or that was aborted together with its connection.
 //! - A write is told as done when its transaction has completed, and a failed one with the reason of its abort: quota
 //!   comes as one.
+//! - No transaction is committed by a call of `commit`. After one, Firefox commits the rest of a batch of which a record was
+//!   refused, for want of room even, and tells nobody; Chrome aborts a group of which one record was. Neither can be given up.
 //! - Between two requests of a transaction nothing foreign is awaited: it would end.
 //! - The objects are only ever looked at by their methods, never by their class, so that a factory which is not the
 //!   browser's, such as one in memory, does as well.

@@ -248,9 +248,6 @@ impl Database {
             let writes = copies.get().unwrap_or(&writes);
             let requests = issue(running.transaction(), &stores, writes).map_err(|thrown| failed(&thrown, &doing))?;
             let completed = running.transaction().completed();
-            if let Some(first) = requests.first() {
-                commit_once_begun(running.transaction(), first).await;
-            }
             finish(running, completed, &doing).await?;
             let keys = requests.iter().map(Request::result).collect::<std::result::Result<Array, _>>();
             keys.map_err(|thrown| failed(&thrown, &doing).into())
@@ -473,16 +470,7 @@ impl Database {
     }
 }
 
-/// Commits without waiting for the answers of all requests. What commits can't be aborted any more: while it still waits
-/// for the transactions of others, where it could be given up, it is left alone.
-async fn commit_once_begun(transaction: &Transaction, first: &Request) {
-    // A request that fails is told of by the transaction.
-    let _answered = first.done().await;
-    // It may have come to its end already, or be aborting: either is told.
-    let _ended = transaction.commit();
-}
-
-/// Waits until it is over. By itself it commits when it has no requests any more.
+/// Waits until it has committed, as it does by itself.
 async fn finish(
     running: Running,
     completed: impl Future<Output = std::result::Result<(), JsValue>>,

@@ -2,7 +2,7 @@
 //!
 //! A group begins with its first write. Each is issued at once, so that the browser copies the value as it is then. The
 //! group is closed when nothing was added to it for a turn of the microtasks: callers who pass through an `await` or two
-//! of their own still meet. It is not committed by a call, since after that one record that is refused would abort it. What else is written to its store meanwhile comes after it, and what is put after that belongs
+//! of their own still meet. What else is written to its store meanwhile comes after it, and what is put after that belongs
 //! to another group. A record that is refused, is so alone; what ends the transaction fails all of them.
 //!
 //! Nothing is borrowed while a value is copied: its getters may call back.

@@ -70,8 +70,6 @@ extern "C" {
     #[wasm_bindgen(method, getter, js_name = objectStoreNames)]
     pub fn object_store_names(this: &Transaction) -> Names;
     #[wasm_bindgen(method, catch)]
-    pub fn commit(this: &Transaction) -> JsResult<()>;
-    #[wasm_bindgen(method, catch)]
     pub fn abort(this: &Transaction) -> JsResult<()>;
     /// Why it was aborted; null if by a call.
     #[wasm_bindgen(method, getter)]

@@ -104,8 +104,8 @@ export async function putAll(database: IDBDatabase, store: string, keys: readonl
   await completed(transaction);
 }
 
+/** It commits by itself. After a call of `commit`, Firefox commits what is left where some of it has failed. */
 function completed(transaction: IDBTransaction): Promise<void> {
-  transaction.commit();
   return new Promise((resolve, reject) => {
     transaction.oncomplete = () => resolve();
     transaction.onabort = () => reject(ofDomException(transaction.error ?? failure('Aborted', 'the transaction was aborted')));
