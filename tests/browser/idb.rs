@@ -130,13 +130,14 @@ async fn an_upgrade_may_await_what_it_likes() {
 async fn who_holds_a_database_makes_it_busy_and_the_request_given_up_changes_nothing() {
     let held = open("held", None, CREATE).await.expect("a new one");
     let (listener, heard) = listener();
-    let tried = idb::open(&factory(), "held", Some(2), upgrade("database.deleteObjectStore('store')"), &listener, SHORT_MS);
+    let (factory, shrink) = (factory(), upgrade("database.deleteObjectStore('store')"));
+    let tried = idb::open(&factory, "held", Some(2), shrink, &listener, SHORT_MS);
     assert_eq!(kind(tried.await), Kind::Busy);
     assert_eq!(heard.join(","), "blocked");
     call(&held, "database.close()");
     let opened = open("held", None, "throw 'it is there'").await.expect("what was given up is aborted");
     assert_eq!(call(&opened, "return database.objectStoreNames.length").as_f64(), Some(1.0));
-    assert_eq!(kind(idb::delete(&factory(), "held", &listener, SHORT_MS).await), Kind::Busy);
+    assert_eq!(kind(idb::delete(&factory, "held", &listener, SHORT_MS).await), Kind::Busy);
     assert_eq!(version_of(&opened), 1.0);
 }
 

@@ -349,7 +349,9 @@ impl Database {
                     (self.lose)(&connection, GONE);
                     lost = Some(failure);
                 }
-                done => return done.map_err(|attempt| attempt.failure),
+                done => {
+                    return done.map_err(|attempt| attempt.failure).inspect_err(|failure| after(failure, &connection));
+                }
             }
         }
         Err(lost.expect("only a lost connection is tried again"))
@@ -479,6 +481,19 @@ async fn finish(
     let ended = completed.await;
     running.ended();
     ended.map_err(|reason| Attempt::new(&reason, doing))
+}
+
+/// What a failure leaves to be done. After there was no room, Firefox takes the next transaction of the connection for one
+/// that only makes room, and refuses to put anything. So there is one, which does nothing.
+pub(super) fn after(failure: &Failure, connection: &Connection) {
+    if !matches!(failure, Failure::Error(error) if error.kind() == Kind::Quota) {
+        return;
+    }
+    let first = connection.object_store_names().item(0);
+    if let Ok(transaction) = connection.transaction(&first, "readwrite", &Object::new()) {
+        // It has no requests, so nothing can have ended it.
+        let _ended = transaction.abort();
+    }
 }
 
 /// A transaction, with the durability that is asked for.

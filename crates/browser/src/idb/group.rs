@@ -15,7 +15,7 @@ use wasm_bindgen::closure::Closure;
 use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::{JsFuture, future_to_promise, spawn_local};
 
-use super::database::{Attempt, Durability, GONE, Lose, STUCK, begin};
+use super::database::{Attempt, Durability, GONE, Lose, STUCK, after, begin};
 use super::js::{Connection, Event, Request, Source, Transaction};
 use super::{Failure, Result, failed, timeout, within};
 
@@ -182,6 +182,7 @@ impl Settling {
                 if is_lost {
                     lose(&connection, GONE);
                 }
+                after(&failure, &connection);
                 Err(throw(failure))
             }
             None => {

@@ -56,6 +56,8 @@ extern "C" {
     pub type Connection;
     #[wasm_bindgen(method, catch)]
     pub fn transaction(this: &Connection, stores: &JsValue, mode: &str, options: &Object) -> JsResult<Transaction>;
+    #[wasm_bindgen(method, getter, js_name = objectStoreNames)]
+    pub fn object_store_names(this: &Connection) -> Names;
     #[wasm_bindgen(method)]
     pub fn close(this: &Connection);
     #[wasm_bindgen(method, setter)]
