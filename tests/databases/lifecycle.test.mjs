@@ -174,7 +174,7 @@ test('a full disk during a vacuum is Quota, and the half that was copied is gone
       connection.transaction = (...args) => {
         const begun = transaction.apply(connection, args);
         if (args[1] === 'readwrite') {
-          begun.commit = () => begun.abort();
+          queueMicrotask(() => begun.abort());
           Object.defineProperty(begun, 'error', { value: new DOMException('full', 'QuotaExceededError') });
         }
         return begun;
