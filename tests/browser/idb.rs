@@ -1,6 +1,7 @@
 //! IndexedDB below the bindings: opening, blocking, deadlines, and what exceptions become.
 
 use js_sys::{Array, Function, Reflect, eval};
+use statik_browser::errors::from_js;
 use statik_browser::idb::{self, Database, Durability, Failure, Listener, Options, Query};
 use statik_disk::Kind;
 use wasm_bindgen::{JsCast, JsValue};
@@ -112,17 +113,20 @@ async fn an_upgrade_that_fails_leaves_nothing_and_its_reason_comes_back() {
 }
 
 #[wasm_bindgen_test]
-async fn an_upgrade_may_await_what_it_likes() {
-    let body = "const first = database.createObjectStore('a first'); database.createObjectStore('store'); \
-        return (async () => { for (let turn = 0; turn < 3; turn++) await new Promise((resolve) => setTimeout(resolve)); \
+async fn an_upgrade_that_awaits_something_else_is_done_as_a_whole_or_not_at_all() {
+    let wait = "database.createObjectStore('a first'); database.createObjectStore('store').put('early', 'key'); \
         database.deleteObjectStore('a first'); \
-        for (let turn = 0; turn < 3; turn++) await new Promise((resolve) => setTimeout(resolve)); \
-        transaction.objectStore('store').put('late', 'key'); })()";
-    let opened = open("patient", None, body).await.expect("it is kept alive");
-    assert_eq!(call(&opened, "return [...database.objectStoreNames].join()").as_string().as_deref(), Some("store"));
-    version_of(&opened);
+        const turns = async () => { for (let turn = 0; turn < 3; turn++) await new Promise((resolve) => setTimeout(resolve)); };";
+    let late = format!("{wait} return turns().then(() => transaction.objectStore('store').put('late', 'key'));");
+    let Err(Failure::Thrown(thrown)) = open("patient", None, &late).await else { panic!("it is refused") };
+    assert_eq!(from_js(&thrown, "").kind(), Kind::Invalid, "{thrown:?}");
+    version_of(
+        &open("patient", None, &format!("if (oldVersion !== 0) throw 'half'; {wait} return turns();"))
+            .await
+            .expect("whole"),
+    );
     let (database, _) = database("patient", DEADLINE_MS);
-    assert_eq!(database.get(&store(), &"key".into()).await.expect("read").as_string().as_deref(), Some("late"));
+    assert_eq!(database.get(&store(), &"key".into()).await.expect("read").as_string().as_deref(), Some("early"));
     database.close();
 }
 

@@ -30,8 +30,8 @@ struct Fate {
 /// Opens a database, a new one with version 1 if there is none.
 ///
 /// With a `version` above its own, or if it is new, `upgrade(database, transaction, oldVersion)` is called within the
-/// version-change transaction. It may answer a promise and await what it likes, once the database has a store: the
-/// transaction is kept alive. What it throws aborts everything, and is the [`Failure::Thrown`].
+/// version-change transaction. It may answer a promise: once the database has a store, nothing is committed before that
+/// is settled. After it awaited anything but a request of the transaction, its next request fails, and so all of it. What it throws aborts everything, and is the [`Failure::Thrown`].
 ///
 /// # Errors
 /// `Busy` if others who have it open do not let go of it within the deadline (the listener hears `blocked` before),
