@@ -14,6 +14,8 @@ import type { Idb, IdbEvent } from '../idb/types.js';
 import type { IndexedDbMigration } from '../migrations/indexeddb.js';
 import type { DatabaseShape, Difference } from '../migrations/schema.js';
 import type { MigrationResult } from '../types.js';
+import { Backup } from './backup.js';
+import { TIMERS } from './backup-schedule.js';
 import { Catalog } from './catalog.js';
 import * as field from './fields.js';
 import { LogicalDatabase } from './logical.js';
@@ -49,6 +51,7 @@ export async function initializeDatabases(options: DatabasesOptions = {}): Promi
   });
   const databases = new Databases(found, catalog!, () => reason, options);
   await databases.open();
+  await databases.backup.resume();
   return databases;
 }
 
@@ -56,6 +59,7 @@ export class Databases {
   readonly memory: MemoryDatabase;
   readonly state: StateDatabase;
   readonly logs: LogDatabase;
+  readonly backup: Backup;
   readonly #environment: Environment;
   readonly #catalog: Catalog;
   readonly #reason: () => string | undefined;
@@ -65,7 +69,7 @@ export class Databases {
   readonly #logical = new Map<string, LogicalDatabase>();
 
   /** For `initializeDatabases`. */
-  constructor(environment: Environment, catalog: Catalog, reason: () => string | undefined, { name, keepStates = KEPT_STATES, onMigration }: DatabasesOptions) {
+  constructor(environment: Environment, catalog: Catalog, reason: () => string | undefined, { name, keepStates = KEPT_STATES, onMigration, timers = TIMERS }: DatabasesOptions) {
     this.#environment = environment;
     this.#catalog = catalog;
     this.#reason = reason;
@@ -74,6 +78,7 @@ export class Databases {
     this.memory = new MemoryDatabase(this.#define('statik_memory', MEMORY_MIGRATIONS, MEMORY_SHAPE).idb, undefined);
     this.state = new StateDatabase(this.#define('statik_state', STATE_MIGRATIONS, STATE_SHAPE).idb, keepStates, undefined);
     this.logs = new LogDatabase(this.#define('statik_logs', LOGS_MIGRATIONS, LOGS_SHAPE).idb, undefined);
+    this.backup = new Backup({ environment, catalog, databases: this.#logical }, this.#suffix, timers);
   }
 
   /** Memory: nothing survives this page. */
@@ -144,6 +149,7 @@ export class Databases {
   }
 
   async close(): Promise<void> {
+    this.backup.close();
     await Promise.all([...this.#logical.values()].map((database) => database.close()));
     await this.#catalog.close();
   }

@@ -1,6 +1,15 @@
 /** `statik-storage/databases`: structured databases on IndexedDB, for every context of an origin. */
 export { StatikError } from '../errors.js';
 export { Databases, initializeDatabases } from './databases.js';
+export type { Backup } from './backup.js';
+export type { BackupFile, ExportableSqlite, ExportOptions } from './backup-export.js';
+export type { TakeFile } from './backup-files.js';
+export type { StoredBackup } from './backup-folder.js';
+export type { BackupMetadata, BackupSummary } from './backup-format.js';
+export { inspectBackup } from './backup-reader.js';
+export type { ImportOptions, ImportReport } from './backup-restore.js';
+export type { AutoBackupOptions, BackupTarget, Timers } from './backup-schedule.js';
+export type { BackupSelection } from './backup-selection.js';
 export type { LogDatabase } from './logs.js';
 export type { MemoryDatabase } from './memory.js';
 export type { StateDatabase } from './state.js';

@@ -1,4 +1,5 @@
 /** The shapes of the three databases. No code lives here. */
+import type { Timers } from './backup-schedule.js';
 import type { IdbEvent } from '../idb/types.js';
 import type { MigrationEntry, MigrationProgress } from '../types.js';
 
@@ -18,6 +19,8 @@ export interface DatabasesOptions {
   onMigration?: (progress: MigrationProgress & { database: string }) => void;
   /** In place of the browser's: for tests. */
   factory?: IDBFactory;
+  /** In place of the clock that automatic backups go by: for tests. */
+  timers?: Timers;
 }
 
 /** Where the databases are, and what has become of them. */
