@@ -45,7 +45,8 @@ export interface ExportOptions {
   /** Files that go in. */
   files?: Iterable<BackupFile> | AsyncIterable<BackupFile>;
   /**
-   * How long writers of a database may have to wait for its export, in milliseconds. Default 15000. Within that time it is
+   * How long writers of a database, and whoever comes after one that waits, may have to wait for its export, in
+   * milliseconds. Default 15000. Within that time it is
    * read as of one moment; what takes longer is read page by page, with an event `backup` that says so. Infinity: always as
    * of one moment.
    */

@@ -65,7 +65,7 @@ export interface ScheduleContext {
   /** Whether other tabs have the same schedule. */
   isShared: boolean;
   /** Makes a backup, and answers its name. */
-  run(target: BackupTarget, keep: number): Promise<string>;
+  run(target: BackupTarget, keep: number, signal: AbortSignal): Promise<string>;
 }
 
 export class BackupSchedule {
@@ -73,6 +73,8 @@ export class BackupSchedule {
   /** Ends waiting for the lock, or having it. */
   #end: AbortController | undefined;
   #timer: unknown;
+  /** The look that is under way, if one is. */
+  #looking: Promise<void> = Promise.resolve();
 
   constructor(context: ScheduleContext) {
     this.#context = context;
@@ -99,23 +101,24 @@ export class BackupSchedule {
     }
     const before = await this.#schedule();
     const schedule: Schedule = { intervalMs: intervalHours * HOUR_MS, keep, target, sinceMs: timers.now(), ...(before?.lastMs !== undefined && { lastMs: before.lastMs }) };
+    await this.stop();
     await catalog.set(this.#key('backup_schedule'), schedule);
-    this.stop();
     this.#start();
   }
 
   /** Ends the schedule in all tabs, and takes the consent back. */
   async cancel(): Promise<void> {
-    this.stop();
+    await this.stop();
     await this.#context.catalog.set(this.#key('backup_schedule'), undefined);
     await this.#context.catalog.set(this.#key('backup_consent'), undefined);
   }
 
-  /** Leaves the schedule to other tabs. */
-  stop(): void {
+  /** Leaves the schedule to other tabs, and ends the backup that is being made. */
+  async stop(): Promise<void> {
     this.#end?.abort();
     this.#end = undefined;
     this.#context.timers.clear(this.#timer);
+    await this.#looking;
   }
 
   #key(name: string): string {
@@ -136,44 +139,51 @@ export class BackupSchedule {
   }
 
   /** Whoever has the lock does what is due, and looks again later. */
-  async #look(signal: AbortSignal, release: Release): Promise<void> {
+  #look(signal: AbortSignal, release: Release): void {
+    this.#looking = this.#looked(signal).then((delayMs) => {
+      if (delayMs === undefined || signal.aborted) return release();
+      signal.addEventListener('abort', release, { once: true });
+      this.#timer = this.#context.timers.set(() => {
+        signal.removeEventListener('abort', release);
+        this.#look(signal, release);
+      }, delayMs);
+    });
+  }
+
+  /** Does what is due. Answers when to look again, if at all. */
+  async #looked(signal: AbortSignal): Promise<number | undefined> {
     const { timers, catalog } = this.#context;
-    if (signal.aborted) return release();
-    let delayMs = LOOK_MS;
+    if (signal.aborted) return undefined;
     try {
       const schedule = await this.#schedule();
       const isAgreed = await catalog.setting(this.#key('backup_consent')) !== undefined;
       // Another tab has ended it, or made it such as this context cannot do.
-      if (schedule === undefined || !isAgreed || !canRun(schedule.target)) return release();
-      if (dueMs(schedule) <= timers.now() && !signal.aborted) await this.#run(schedule);
-      delayMs = Math.min(LOOK_MS, Math.max(1, dueMs(await this.#schedule() ?? schedule) - timers.now()));
+      if (schedule === undefined || !isAgreed || !canRun(schedule.target)) return undefined;
+      if (dueMs(schedule) <= timers.now() && !signal.aborted) await this.#run(schedule, signal);
+      return Math.min(LOOK_MS, Math.max(1, dueMs(await this.#schedule() ?? schedule) - timers.now()));
     } catch (error) {
       if (!signal.aborted) this.#tell('the schedule of automatic backups', error);
+      return LOOK_MS;
     }
-    if (signal.aborted) return release();
-    signal.addEventListener('abort', release, { once: true });
-    this.#timer = timers.set(() => {
-      signal.removeEventListener('abort', release);
-      void this.#look(signal, release);
-    }, delayMs);
   }
 
-  async #run({ target, keep }: Schedule): Promise<void> {
-    const { timers, run, onEvent } = this.#context;
-    const triedMs = timers.now();
-    let lastMs: number | undefined;
+  async #run({ target, keep }: Schedule, signal: AbortSignal): Promise<void> {
+    const { catalog, timers, run, onEvent } = this.#context;
+    const atMs = timers.now();
+    let file: string | undefined;
     try {
-      const name = await run(target, keep);
-      lastMs = triedMs;
-      onEvent({ type: 'backup', database: '', file: name, reason: `made an automatic backup, ${name}` });
+      file = await run(target, keep, signal);
     } catch (error) {
+      if (signal.aborted) return;
       this.#tell('an automatic backup failed', error);
     }
     // It may have been changed, or ended, meanwhile.
     const schedule = await this.#schedule();
-    if (schedule === undefined) return;
-    const { triedMs: _, ...rest } = schedule;
-    await this.#context.catalog.set(this.#key('backup_schedule'), lastMs === undefined ? { ...schedule, triedMs } : { ...rest, lastMs });
+    if (schedule !== undefined) {
+      const { triedMs: _, ...rest } = schedule;
+      await catalog.set(this.#key('backup_schedule'), file === undefined ? { ...schedule, triedMs: atMs } : { ...rest, lastMs: atMs });
+    }
+    if (file !== undefined) onEvent({ type: 'backup', database: '', file, reason: `made an automatic backup, ${file}` });
   }
 
   #tell(doing: string, error: unknown): void {

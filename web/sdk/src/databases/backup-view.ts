@@ -2,8 +2,9 @@
  * One database for reading, as of one moment: all its stores in one readonly transaction.
  *
  * IndexedDB ends a transaction that has nothing to do, and who reads a backup may be slow. So there is always a small
- * request under way, until all was read. Writers of the database wait meanwhile, which is why it has an end: after
- * `holdMs` what is left is read page by page, each page in a transaction of its own, and that is told.
+ * request under way, until all was read. Writers of the database wait meanwhile, and whoever comes after a writer that
+ * waits, which is why it has an end: after `holdMs` what is left is read page by page, each page in a transaction of its
+ * own, and that is told.
  *
  * Invariants: constant memory, one page; no connection and no transaction outlives `close`.
  */
@@ -49,8 +50,8 @@ export class View {
     let limit = PAGE_RECORDS.first;
     for (;;) {
       const page = await this.#page(store, range, limit);
-      if (page.keys.length === 0) return;
-      yield page;
+      if (page.keys.length > 0) yield page;
+      if (page.keys.length < limit) return;
       range = this.#environment.keyRanges.lowerBound(page.keys.at(-1), true);
       const each = page.values.reduce((sum: number, value) => sum + sizeOf(value), 0) / page.values.length;
       limit = Math.max(1, Math.min(PAGE_RECORDS.most, Math.floor(PAGE_BYTES / each)));

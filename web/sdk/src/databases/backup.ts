@@ -34,7 +34,7 @@ export class Backup {
     const { environment, catalog } = context;
     this.#schedule = new BackupSchedule({
       catalog, timers, suffix, onEvent: environment.onEvent, isShared: environment.storage === 'indexeddb',
-      run: (target, keep) => this.#run('auto', target, keep),
+      run: (target, keep, signal) => this.#run('auto', target, keep, signal),
     });
   }
 
@@ -105,22 +105,24 @@ export class Backup {
     await this.#schedule.resume();
   }
 
-  close(): void {
-    this.#schedule.stop();
+  async close(): Promise<void> {
+    await this.#schedule.stop();
   }
 
   #export(doing: string, options: ExportOptions): ReadableStream<Uint8Array> {
     return exportBackup(this.#context, doing, everything([...this.#context.databases.keys()]), options);
   }
 
-  async #run(reason: 'auto' | 'manual', target: BackupTarget, keep: number): Promise<string> {
+  async #run(reason: 'auto' | 'manual', target: BackupTarget, keep: number, signal?: AbortSignal): Promise<string> {
     const instance = await instanceOf(this.#context.catalog);
     const nowMs = this.#timers.now();
-    if (target === 'opfs') return storeBackup(instance, nowMs, keep, this.exportStream({ reason }));
+    const options = { reason, ...(signal && { signal }) };
+    if (target === 'opfs') return storeBackup(instance, nowMs, keep, this.exportStream(options));
     if (globalThis.document === undefined) throw failure('Unsupported', 'a backup can be downloaded only by a window');
     const name = `${instance}-${new Date(nowMs).toISOString().replaceAll(':', '-')}.json.gz`;
-    const address = URL.createObjectURL(await this.exportAllData({ reason }));
-    Object.assign(document.createElement('a'), { href: address, download: name }).click();
+    const link = document.createElement('a');
+    const address = URL.createObjectURL(await this.exportAllData(options));
+    Object.assign(link, { href: address, download: name }).click();
     this.#timers.set(() => URL.revokeObjectURL(address), DOWNLOAD_MS);
     return name;
   }

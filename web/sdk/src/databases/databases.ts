@@ -149,7 +149,7 @@ export class Databases {
   }
 
   async close(): Promise<void> {
-    this.backup.close();
+    await this.backup.close();
     await Promise.all([...this.#logical.values()].map((database) => database.close()));
     await this.#catalog.close();
   }
