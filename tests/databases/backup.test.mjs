@@ -257,6 +257,24 @@ test('records of an older schema are migrated, in a merge too; those of a newer 
   await refuses(none, ofNewer, 'NotFound', /"missing"/, { databases: ['missing'] });
 });
 
+/** Made by Statik when it was young, by the schemas of then. It stays as it is. */
+const SAMPLES = new URL('samples/', import.meta.url);
+
+test('backups of every earlier schema are restored, and migrated to today\'s', async (t) => {
+  const databases = await databasesIn(t);
+  const { memory, state, logs } = databases;
+  await databases.backup.importData(new Blob([readFileSync(new URL('databases-1.json.gz', SAMPLES))]), { confirm: yes });
+  for (const name of NAMES) assert.deepEqual(await databases.validateSchema(name), []);
+  const { items } = await memory.queryEpisodes({ tags: ['work'], from: 5 });
+  assert.deepEqual(items, [{ id: 'b', timestamp: 7, salience: 0.5, tags: ['work', 'home'], bytes: Uint8Array.of(1, 2), when: new Date(3), n: 5n, map: new Map([['k', undefined]]) }]);
+  assert.deepEqual((await memory.queryConcepts({ name: 'tree' })).items, [{ id: 'c', name: 'tree' }]);
+  assert.deepEqual((await memory.querySkills({ name: 'climb' })).items, [{ id: 's', name: 'climb' }]);
+  assert.deepEqual((await state.unitStateHistory('unit')).map((each) => each.state), [{ step: 2 }, { step: 1 }]);
+  assert.deepEqual(await state.loadKernelState(), 'kernel');
+  assert.deepEqual((await logs.queryLogs('errors')).items, [{ id: 1, timestamp: 4, message: 'broken' }]);
+  assert.deepEqual((await databases.status()).databases.map(({ version, history }) => [version, history[0].appliedMs]), [[2, 1.7e12], [1, 1.7e12], [1, 1.7e12]]);
+});
+
 test('nothing is touched without a yes, nor by anything that is no sound backup', async (t) => {
   const databases = await databasesIn(t);
   await filled(databases, { count: 3 });
@@ -277,7 +295,14 @@ test('nothing is touched without a yes, nor by anything that is no sound backup'
   await refuses(databases, new Blob([text.slice(0, -200)]), 'Corrupt');
   await refuses(databases, new Blob([text.replace('"e1"', '"e7"')]), 'Corrupt');
   // What somebody made on purpose: the hash is right.
-  await refuses(databases, resealed(text.replace('"id":"e1"', '"ix":"e1"')), 'Invalid', /episodes/);
+  const planted = (from, to, what) => refuses(databases, resealed(text.replace(from, to)), 'Invalid', what);
+  await planted('"id":"e1"', '"ix":"e1"', /statik_memory.episodes: field id/);
+  await planted('"salience":', '"salience":7,"s":', /field salience/);
+  await planted('"tags":[', '"tags":7,"t":[', /field tags/);
+  await planted('"name":"skill"', '"name":7', /statik_memory.skills: field name/);
+  await planted('"unitId":"u0"', '"unitId":{}', /field unitId/);
+  await planted(/("actions":\[\n[^\n]*)"timestamp":0/, '$1"timestamp":"now"', /statik_logs.actions: field timestamp/);
+  await planted(/(?<="kernel_state":\[\n)[^\n]*?(?=,?\n)/, '7', /is an object, not number/);
   await refuses(databases, resealed(text.replace('"id":"e1"', '"id":"e0"')), 'Corrupt', /only 2 different keys/);
   await refuses(databases, resealed(text.replace(/"concepts":(.|\n)*?"episodes":/, (part) => part.replace('concepts', 'secrets')).replace('"concepts":3', '"secrets":3')), 'Invalid', /secrets/);
   await refuses(databases, resealed(text.replaceAll('"concepts":', '"statik_meta":')), 'Corrupt', /statik_meta/);

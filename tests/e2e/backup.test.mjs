@@ -133,6 +133,57 @@ matrix('backup', (place) => {
     });
   });
 
+  test('a tab that is killed in the middle of a restore leaves what was there, and the next restore works', async () => {
+    const tab = await tabWith();
+    const isRestoring = new Promise((resolve) => place.server.told.once(`restoring-${tab.name}`, resolve));
+    await tab.run(async (name) => {
+      const { memory, backup } = databases;
+      const text = () => Array.from({ length: 60 }, () => crypto.randomUUID()).join('');
+      await memory.storeEpisodes(Array.from({ length: 3_000 }, (_, i) => ({ id: `e${i}`, timestamp: i, salience: 0, text: text() })));
+      const folder = await navigator.storage.getDirectory();
+      const file = await (await folder.getFileHandle(name, { create: true })).createWritable();
+      await backup.exportStream().pipeTo(file);
+      await memory.storeEpisode({ id: 'since', salience: 1 });
+      // In the middle it is told, and nothing follows any more.
+      const saved = await (await folder.getFileHandle(name)).getFile();
+      let isTold = false;
+      void backup.importData(saved, {
+        confirm: () => true,
+        onProgress: ({ phase, doneBytes, totalBytes }) => {
+          if (phase !== 'databases' || doneBytes < totalBytes / 2 || isTold) return;
+          isTold = true;
+          void tell(`restoring-${name}`);
+          for (let end = Date.now() + 60_000; Date.now() < end;) { /* Until the tab is closed. */ }
+        },
+      }).catch(() => {});
+    }, tab.name);
+    await isRestoring;
+    await tab.close();
+    const next = await tabWith(tab.name);
+    const found = await next.run(async (name) => {
+      const { memory, backup } = databases;
+      const before = [await memory.countEpisodes(), (await memory.getEpisode('since'))?.id];
+      const saved = await (await (await navigator.storage.getDirectory()).getFileHandle(name)).getFile();
+      await backup.importData(saved, { confirm: () => true });
+      const left = (await indexedDB.databases()).map((each) => each.name).filter((each) => each.includes(`@${name}`)).length;
+      return { before, after: [await memory.countEpisodes(), await memory.getEpisode('since')], left };
+    }, tab.name);
+    assert.deepEqual(found, { before: [3_001, 'since'], after: [3_000, undefined], left: 3 });
+  });
+
+  test('a backup can be a download', async () => {
+    const tab = await tabWith();
+    const found = await tab.run(async () => {
+      await databases.memory.storeEpisode({ id: 'a', salience: 0 });
+      const links = [];
+      HTMLAnchorElement.prototype.click = function () { links.push({ name: this.download, address: this.href }); };
+      const name = await databases.backup.runBackupNow({ target: 'download' });
+      const summary = await inspectBackup(await (await fetch(links[0].address)).blob());
+      return { count: links.length, isNamed: links[0].name === name, records: summary.records, reason: summary.metadata.export_reason };
+    });
+    assert.deepEqual(found, { count: 1, isNamed: true, records: 1, reason: 'manual' });
+  });
+
   test('an export that is read slowly is of one moment, or tells that it is not', async () => {
     const tab = await tabWith();
     const found = await tab.run(async () => {

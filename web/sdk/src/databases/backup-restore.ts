@@ -13,6 +13,7 @@ import { failure, StatikError } from '../errors.js';
 import { META, request, SCHEMA, translated } from '../migrations/indexeddb.js';
 import { historyOf, plan, prepare, versionOf } from '../migrations/plan.js';
 import type { ImportSource, MigrationEntry } from '../types.js';
+import { checkRecords } from './backup-check.js';
 import { KEYFILE, type BackupContext } from './backup-export.js';
 import { giveFiles, type TakeFile } from './backup-files.js';
 import type { BackupSummary, FileSection } from './backup-format.js';
@@ -185,6 +186,7 @@ async function fill(targets: ReadonlyMap<string, Target>, of: (name: string) => 
     if (!targets.has(item.database)) continue;
     const { fresh, name } = of(item.database);
     if (item.type === 'records') {
+      checkRecords('importData', item.database, item.store, item.records);
       await putAll(fresh, item.store, item.records.map(({ key }) => key), item.records.map(({ value }) => value));
     } else if (!fresh.objectStoreNames.contains(item.store)) {
       throw failure('Invalid', `importData: the backup has a store ${JSON.stringify(item.store)}, which database "${name}" does not have at schema version ${targets.get(item.database)!.version}`);

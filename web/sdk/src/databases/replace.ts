@@ -3,7 +3,8 @@
  *
  * The new one is filled beside the old one, which nobody can change meanwhile: its lock is held, and its version was
  * raised, which made all others let go of it. One transaction of the catalog then decides for all that are replaced
- * together. What a crash leaves is the old one, or the new one; the other is deleted by whoever replaces it next.
+ * together. What a crash leaves is the old one, or the new one, whole and on the disk; the other is deleted by whoever
+ * replaces it next.
  */
 import { StatikError } from '../errors.js';
 import { bindings, type Environment } from '../idb/environment.js';
@@ -45,8 +46,10 @@ export async function replace(
     try {
       for (const database of ordered) {
         const entry = await catalog.entry(database.name);
-        const next = { physical: `${database.name}#${entry.generation + 1}`, generation: entry.generation + 1 };
+        const next = { physical: physicalName(database.name, entry.generation + 1), generation: entry.generation + 1 };
+        // What a crash has left of a replacement that was not finished, or of one that was.
         await remove(environment, next.physical);
+        if (entry.generation > 1) await remove(environment, physicalName(database.name, entry.generation - 1));
         old.push(entry.physical);
         entries.set(database.name, next);
         const seized = await seize(environment, database, entry);
@@ -72,10 +75,16 @@ export async function replace(
       }
     }
     await catalog.replace(entries, settings);
-    for (const physical of old) await remove(environment, physical);
+    // It is done. What cannot be deleted now, because something else has it open, is deleted by whoever replaces next.
+    for (const physical of old) await remove(environment, physical).catch(() => {});
   };
   await ordered.reduceRight((inner, { name }) => () => catalog.locked(name, 'exclusive', inner), job)();
   return new Map([...entries].map(([name, { generation }]) => [name, generation]));
+}
+
+/** What a database is called after it was replaced so often. */
+function physicalName(logical: string, generation: number): string {
+  return generation === 1 ? logical : `${logical}#${generation}`;
 }
 
 /** Copies all records of all stores, as they are, page by page. */
