@@ -8,7 +8,7 @@ import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
 import { gunzipSync } from 'node:zlib';
 import { createHash } from 'node:crypto';
-import { IDBFactory, IDBKeyRange } from 'fake-indexeddb';
+import { IDBFactory, IDBKeyRange, IDBObjectStore } from 'fake-indexeddb';
 import { mulberry32 } from '../e2e/random.mjs';
 import { values } from '../sdk/values.mjs';
 import { initializeDatabases, inspectBackup, StatikError } from '../../dist/databases.js';
@@ -333,6 +333,18 @@ test('a restore that fails half-way leaves what was there, and a later one works
       assert.deepEqual(await contents(databases), before);
     }
   }
+  const { put } = IDBObjectStore.prototype;
+  t.after(() => { IDBObjectStore.prototype.put = put; });
+  for (const limit of [3, 10, 50, 120]) {
+    let count = 0;
+    IDBObjectStore.prototype.put = function (...args) {
+      if (/#/.test(this.transaction.db.name) && count++ >= limit) throw new DOMException('the disk is full', 'QuotaExceededError');
+      return put.apply(this, args);
+    };
+    await assert.rejects(databases.backup.importData(blob, { confirm: yes, mode: 'merge' }), ({ code }) => code === 'Quota', `after ${limit}`);
+    IDBObjectStore.prototype.put = put;
+    assert.deepEqual(await contents(databases), before);
+  }
   const left = (await factory.databases()).map(({ name }) => name).sort();
   assert.deepEqual(left, ['statik_catalog', 'statik_logs', 'statik_memory', 'statik_state'], 'half of a restore is not left');
   const stop = new AbortController();
@@ -350,6 +362,13 @@ test('a restore that fails half-way leaves what was there, and a later one works
   await other.memory.storeEpisode({ id: 'after', salience: 1 });
   assert.equal((await databases.memory.getEpisode('after')).id, 'after');
   assert.deepEqual((await factory.databases()).map(({ name }) => name).sort(), ['statik_catalog', 'statik_logs#2', 'statik_memory#2', 'statik_state#2']);
+  // What a crash leaves, before and after it was decided: whoever replaces next removes it.
+  for (const name of ['statik_logs', 'statik_logs#3']) {
+    await new Promise((resolve) => { factory.open(name).onsuccess = ({ target }) => resolve(target.result.close()); });
+  }
+  await databases.vacuumDatabase('statik_logs');
+  assert.deepEqual((await factory.databases()).map(({ name }) => name).sort(), ['statik_catalog', 'statik_logs#3', 'statik_memory#2', 'statik_state#2']);
+  assert.deepEqual(await contents(other), await contents(databases));
 });
 
 /** Reads a stream to its end, after what `meanwhile` does when the first chunk has come. */

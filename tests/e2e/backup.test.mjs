@@ -133,6 +133,43 @@ matrix('backup', (place) => {
     });
   });
 
+  test('what another tab writes while a backup is merged is there afterwards', async () => {
+    const tab = await tabWith();
+    const writer = await tabWith(tab.name);
+    const isWriting = new Promise((resolve) => place.server.told.once(`writing-${tab.name}`, resolve));
+    await writer.run(async (name) => {
+      globalThis.isOver = false;
+      globalThis.written = (async () => {
+        const ids = [];
+        while (!isOver) {
+          const id = `w${ids.length}`;
+          await databases.memory.storeEpisode({ id, salience: 0 });
+          ids.push(id);
+          if (ids.length === 10) void tell(`writing-${name}`);
+        }
+        return ids;
+      })();
+    }, tab.name);
+    await isWriting;
+    const generation = await tab.run(async () => {
+      const { memory, backup } = databases;
+      await memory.storeEpisodes(Array.from({ length: 300 }, (_, i) => ({ id: `e${i}`, salience: 0 })));
+      const blob = await backup.exportAllData();
+      for (let round = 0; round < 2; round++) await backup.importData(blob, { confirm: () => true, mode: 'merge', onConflict: 'keep' });
+      return (await databases.status()).databases[0].generation;
+    });
+    const ids = await writer.run(async () => {
+      isOver = true;
+      return written;
+    });
+    assert.equal(generation, 3);
+    const missing = await tab.run(async (ids) => {
+      const found = new Set((await databases.memory.queryEpisodes({ limit: 100_000 })).items.map(({ id }) => id));
+      return [ids.filter((id) => !found.has(id)), found.has('e299')];
+    }, ids);
+    assert.deepEqual(missing, [[], true]);
+  });
+
   test('a tab that is killed in the middle of a restore leaves what was there, and the next restore works', async () => {
     const tab = await tabWith();
     const isRestoring = new Promise((resolve) => place.server.told.once(`restoring-${tab.name}`, resolve));

@@ -48,7 +48,7 @@ export interface ExportOptions {
    * How long writers of a database, and whoever comes after one that waits, may have to wait for its export, in
    * milliseconds. Default 15000. Within that time it is
    * read as of one moment; what takes longer is read page by page, with an event `backup` that says so. Infinity: always as
-   * of one moment.
+   * of one moment, whatever fails with `Timeout` meanwhile.
    */
   holdMs?: number;
   signal?: AbortSignal;

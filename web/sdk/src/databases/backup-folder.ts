@@ -21,9 +21,12 @@ export interface StoredBackup {
   modifiedMs: number;
 }
 
-/** Writes a backup, and deletes the oldest of the same instance, so that `keep` are there. Answers its name. */
-export async function storeBackup(instance: string, timeMs: number, keep: number, stream: ReadableStream<Uint8Array>): Promise<string> {
-  const release = await hold(LOCK);
+/**
+ * Writes a backup, and deletes the oldest of the same instance, so that `keep` are there. Answers its name. `signal` ends
+ * waiting for others who write; the stream has its own ways to end.
+ */
+export async function storeBackup(instance: string, timeMs: number, keep: number, stream: ReadableStream<Uint8Array>, signal?: AbortSignal): Promise<string> {
+  const release = await hold(LOCK, signal && { signal });
   try {
     const folder = await open();
     const name = `${instance}-${new Date(timeMs).toISOString().replaceAll(':', '-')}${ENDING}`;

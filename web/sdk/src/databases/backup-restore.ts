@@ -196,7 +196,7 @@ async function fill(targets: ReadonlyMap<string, Target>, of: (name: string) => 
 
 /** Brings what was restored to today's schema, and adds what is to stay of what is there. */
 async function complete(
-  { environment, name, target, replacement }: { environment: BackupContext['environment']; name: string; target: Target; replacement: Replacement }, { mode, onConflict }: Checked,
+  { environment, name, target, replacement }: { environment: BackupContext['environment']; name: string; target: Target; replacement: Replacement }, { mode, onConflict, signal }: Checked,
 ): Promise<void> {
   const { database, records } = target;
   const stores = (of: IDBDatabase) => Array.from(of.objectStoreNames).filter((store) => store !== META);
@@ -207,6 +207,7 @@ async function complete(
   replacement.fresh = await database.openApart(replacement.entry);
   const { old, fresh } = replacement;
   for (const store of stores(fresh).filter((store) => old.objectStoreNames.contains(store))) {
+    signal?.throwIfAborted();
     if (mode === 'merge') {
       await mergeStore(environment, { name, current: old, merged: fresh, onConflict }, store);
     } else if (missing.includes(store)) {

@@ -100,13 +100,13 @@ export class View {
       this.release();
       this.#fail(transaction.error);
     };
-    const end = Date.now() + this.#options.holdMs;
+    const end = performance.now() + this.#options.holdMs;
     const beat = () => {
       const job = this.#job;
       this.#job = undefined;
       job?.(transaction);
       if (this.#state !== 'held') return;
-      if (Date.now() >= end) this.release();
+      if (performance.now() >= end) this.release();
       else transaction.objectStore(META).count().onsuccess = beat;
     };
     transaction.objectStore(META).count().onsuccess = beat;

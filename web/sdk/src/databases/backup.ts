@@ -72,7 +72,7 @@ export class Backup {
 
   /**
    * Makes a backup each `intervalHours`, the first one now, in one of the tabs that are open. The schedule stays until it is
-   * cancelled: `initializeDatabases` goes on with it. `Permission` without a consent. Events `backup` tell what was made or
+   * cancelled: `initializeDatabases` goes on with it. Tabs that were open before take part after they are loaded anew. `Permission` without a consent. Events `backup` tell what was made or
    * has failed; what failed is tried again within an hour.
    */
   async scheduleAutoBackup(intervalHours: number, options: AutoBackupOptions = {}): Promise<void> {
@@ -100,11 +100,12 @@ export class Backup {
     return readBackupFile(name);
   }
 
-  /** Goes on with the schedule that there is. */
+  /** Goes on with the schedule that there is. @internal */
   async resume(): Promise<void> {
     await this.#schedule.resume();
   }
 
+  /** Ends what is being made, and leaves the schedule to other tabs. @internal */
   async close(): Promise<void> {
     await this.#schedule.stop();
   }
@@ -117,7 +118,7 @@ export class Backup {
     const instance = await instanceOf(this.#context.catalog);
     const nowMs = this.#timers.now();
     const options = { reason, ...(signal && { signal }) };
-    if (target === 'opfs') return storeBackup(instance, nowMs, keep, this.exportStream(options));
+    if (target === 'opfs') return storeBackup(instance, nowMs, keep, this.exportStream(options), signal);
     if (globalThis.document === undefined) throw failure('Unsupported', 'a backup can be downloaded only by a window');
     const name = `${instance}-${new Date(nowMs).toISOString().replaceAll(':', '-')}.json.gz`;
     const link = document.createElement('a');
