@@ -10,7 +10,7 @@ function plain(value) {
   if (typeof value === 'number' && (!Number.isFinite(value) || Object.is(value, -0))) return { $: 'number', v: Object.is(value, -0) ? '-0' : String(value) };
   if (value === null || ['string', 'number', 'boolean'].includes(typeof value)) return value;
   if (Array.isArray(value)) return value.map(plain);
-  if (value instanceof Date) return { $: 'Date', v: value.getTime() };
+  if (value instanceof Date) return { $: 'Date', v: plain(value.getTime()) };
   if (value instanceof Uint8Array) return { $: 'Uint8Array', v: [...value] };
   if (value instanceof Map) return { $: 'Map', v: [...value].map(([k, v]) => [plain(k), plain(v)]) };
   if (value instanceof Set) return { $: 'Set', v: [...value].map(plain) };
@@ -23,7 +23,7 @@ const TAGS = {
   undefined: () => undefined,
   bigint: (v) => BigInt(v),
   number: (v) => Number(v),
-  Date: (v) => new Date(v),
+  Date: (v) => new Date(/** @type {number} */ (live(v))),
   Uint8Array: (v) => new Uint8Array(v),
   Map: (v) => new Map(v.map(([key, value]) => [live(key), live(value)])),
   Set: (v) => new Set(v.map(live)),
