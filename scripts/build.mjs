@@ -2,7 +2,7 @@
  * Builds the npm package into dist/: the WebAssembly with its glue, the SDK, the worker scripts and the types.
  *
  *   crates/runtime ─cargo─▶ wasm-bindgen ─▶ wasm-opt ─▶ dist/statik.js, dist/statik_bg.wasm
- *   web/sdk, worker ─esbuild─▶ dist/{index,sync,io,engine}.js      web/sdk ─tsc─▶ dist/*.d.ts
+ *   web/sdk, worker ─esbuild─▶ dist/{index,sync,kv,node,io,engine}.js      web/sdk ─tsc─▶ dist/….d.ts
  *
  * With `--site`, which is how Trunk's hook calls it, it also puts what the demo needs into $TRUNK_STAGING_DIR.
  * Invariants: a step whose inputs are what they were is skipped (stamps lie in the target folder); the WebAssembly
@@ -24,10 +24,12 @@ const WASM_BUDGET_BYTES = 700_000;
 /** What rustc enables by default for wasm32; wasm-opt refuses, or spoils, what it is not told of. */
 const WASM_FEATURES = ['bulk-memory', 'bulk-memory-opt', 'multivalue', 'mutable-globals', 'nontrapping-float-to-int', 'reference-types', 'sign-ext'];
 
-/** What runs in a page or worker, by its name in dist/. */
+/** What runs in a page or worker, or under Node, by its name in dist/. */
 const SCRIPTS = {
   index: 'web/sdk/src/index.ts',
   sync: 'web/sdk/src/sync.ts',
+  kv: 'web/sdk/src/kv.ts',
+  node: 'web/sdk/src/node.ts',
   io: 'worker/io.ts',
   engine: 'worker/engine.ts',
 };
@@ -92,7 +94,7 @@ async function buildScripts(env) {
     ...Object.entries(SCRIPTS).map(([name, source]) => `${name}=${source}`),
     ...['--bundle', '--format=esm', '--platform=browser', '--target=es2022', '--charset=utf8', '--log-level=warning'],
     // The glue is one file for all of them, so that `new URL('./statik_bg.wasm', import.meta.url)` means one place.
-    ...['--external:./statik.js', '--external:*/statik.js', `--outdir=${DIST}`],
+    ...['--external:./statik.js', '--external:*/statik.js', '--external:better-sqlite3', `--outdir=${DIST}`],
   ];
   const inputs = [path.join(CHECKOUT, 'web/sdk'), path.join(CHECKOUT, 'worker')];
   await step('scripts', inputs, [packageVersion('esbuild'), ...args], Object.keys(SCRIPTS).map((name) => `${name}.js`), () =>
@@ -104,15 +106,15 @@ async function buildTypes(env) {
   const configuration = path.join(CHECKOUT, 'tsconfig.types.json');
   const sources = path.join(CHECKOUT, 'web/sdk/src');
   const inputs = [sources, configuration, path.join(CHECKOUT, 'tsconfig.json')];
-  const entries = ['index.d.ts', 'sync.d.ts'];
+  const entries = ['index.d.ts', 'sync.d.ts', 'kv.d.ts', 'node.d.ts'];
   await step('types', inputs, [packageVersion('typescript')], [...entries, 'types.d.ts'], async () => {
     const emitted = path.join(STAMPS, 'types');
     rmSync(emitted, { recursive: true, force: true });
     await run(path.join(PROGRAMS, 'tsc'), ['--project', configuration, '--outDir', emitted], { cwd: CHECKOUT, env });
     // tsc reads declaration files but does not pass them on.
     copyFileSync(path.join(sources, 'types.d.ts'), path.join(emitted, 'types.d.ts'));
-    for (const name of readdirSync(DIST)) if (name.endsWith('.d.ts')) rmSync(path.join(DIST, name));
-    for (const name of reachable(emitted, entries)) copyFileSync(path.join(emitted, name), path.join(DIST, name));
+    for (const file of filesUnder(DIST)) if (file.endsWith('.d.ts')) rmSync(file);
+    for (const name of reachable(emitted, entries)) cpSync(path.join(emitted, name), path.join(DIST, name));
   });
 }
 
@@ -125,7 +127,7 @@ function reachable(folder, entries) {
   const names = new Set(entries);
   for (const name of names) {
     const text = readFileSync(path.join(folder, name), 'utf8');
-    for (const [, module] of text.matchAll(/\bfrom '\.\/(\w[\w-]*)\.js'/g)) names.add(`${module}.d.ts`);
+    for (const [, module] of text.matchAll(/\bfrom '(\.[\w./-]+)\.js'/g)) names.add(path.join(path.dirname(name), `${module}.d.ts`));
   }
   return names;
 }

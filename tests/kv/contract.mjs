@@ -14,6 +14,8 @@ import { keyCases } from './keys.mjs';
 import { logCases } from './log.mjs';
 import { recordCases } from './records.mjs';
 
+const CASES = Object.entries({ ...recordCases, ...keyCases, ...logCases });
+
 /**
  * The cases, of which each passes if its `run` resolves.
  * @param {string} name what is tested
@@ -21,7 +23,7 @@ import { recordCases } from './records.mjs';
  * @returns {{ name: string, run: () => Promise<void> }[]}
  */
 export function contract(name, subject) {
-  return Object.entries({ ...recordCases, ...keyCases, ...logCases }).map(([title, body], index) => ({
+  return CASES.map(([title, body], index) => ({
     name: `${name}: ${title}`,
     run: async () => {
       const bench = new Bench(subject, `case${index}`);
@@ -32,4 +34,28 @@ export function contract(name, subject) {
       }
     },
   }));
+}
+
+/** The labels that `database` is given for the databases that a case calls by these names. @param {readonly string[]} names */
+export function labels(names) {
+  return CASES.flatMap((_, index) => names.map((name) => `case${index}${name}`));
+}
+
+/**
+ * Runs all cases, one after another, where there is no test runner.
+ * @param {string} name
+ * @param {Subject} subject
+ * @returns {Promise<{ passed: number, failed: string[] }>} `failed`: the cases with how they failed
+ */
+export async function runContract(name, subject) {
+  const report = { passed: 0, failed: /** @type {string[]} */ ([]) };
+  for (const { name: title, run } of contract(name, subject)) {
+    try {
+      await run();
+      report.passed += 1;
+    } catch (error) {
+      report.failed.push(`${title}: ${error.code ?? ''} ${error.message}\n${error.stack}`);
+    }
+  }
+  return report;
 }
