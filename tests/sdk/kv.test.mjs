@@ -5,14 +5,14 @@
 
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { createInterface } from 'node:readline';
 import { after, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import Connection from 'better-sqlite3';
-import { IDBFactory, IDBKeyRange } from 'fake-indexeddb';
+import { IDBFactory, IDBKeyRange, IDBObjectStore } from 'fake-indexeddb';
 import { mulberry32 } from '../e2e/random.mjs';
 import { stamp } from '../kv/bench.mjs';
 import { codec } from '../kv/codec.mjs';
@@ -22,7 +22,7 @@ import { loadNode } from './load.mjs';
 
 const { NodeStorageAdapter, IdbStorageAdapter, KV_STORES, fromBetterSqlite3 } = await loadNode();
 const SEED = Number(process.env.STATIK_SEED ?? 20_251_128);
-const KILLS = Number(process.env.STATIK_ROUNDS ?? 5);
+const KILLS = Number(process.env.STATIK_ROUNDS ?? 3);
 const folder = mkdtempSync(path.join(tmpdir(), 'statik-kv-'));
 after(() => rmSync(folder, { recursive: true }));
 
@@ -73,6 +73,23 @@ test('its file is a SQLite database, with the tables that are promised', async (
   assert.deepEqual(connection.prepare('SELECT id, key, op_type, value, hlc FROM op_log').all(), [{ id: 1, key: 'k', op_type: 'put', value: '"v"', hlc: stamp(1) }]);
   assert.deepEqual(connection.prepare('PRAGMA journal_mode').pluck().get(), 'wal');
   connection.close();
+});
+
+test('a file that the first layout was written to is read, and goes on', async () => {
+  const file = newFile();
+  const connection = new Connection(file);
+  connection.exec(readFileSync(new URL('samples/kv-1.sql', import.meta.url), 'utf8'));
+  connection.close();
+  await opened(file, async (adapter) => {
+    assert.deepEqual(await adapter.get('text'), { value: 'ä', hlc: stamp(1), expiresMs: 4_000_000_000_000 });
+    assert.deepEqual(await adapter.get('gone'), { value: undefined, hlc: stamp(2), isDeleted: true });
+    assert.deepEqual(await adapter.peers(), [{ peer: 'p', acknowledged: 2, seenMs: 1_700_000_000_000 }]);
+    assert.deepEqual(await adapter.getPendingOps(), [{ id: 3, key: 'text', opType: 'put', value: 'ä', hlc: stamp(1) }, { id: 4, key: 'gone', opType: 'remove', hlc: stamp(2) }]);
+    assert.ok(adapter.clock.tick() > stamp(7));
+    assert.equal(await adapter.appendOpLog({ key: 'k', opType: 'remove', hlc: stamp(1) }), 8);
+    await adapter.registerPeer('new');
+    assert.equal((await adapter.peers()).find(({ peer }) => peer === 'new').acknowledged, 2);
+  }, { now: () => 1_700_000_000_000 });
 });
 
 test('what cannot be opened says why', async () => {
@@ -150,6 +167,21 @@ test('what fails for want of space is Quota, and leaves nothing behind', async (
     await adapter.commit(puts, []);
     assert.equal((await adapter.get('l')).value, 2);
   });
+});
+
+test('what IndexedDB refuses half-way is told by its code, and leaves nothing behind', async (t) => {
+  const adapter = subjects.IndexedDB.create();
+  await adapter.initialize('half-way');
+  await adapter.put('k', { value: 1, hlc: stamp(1) });
+  for (const [name, expected] of Object.entries({ QuotaExceededError: 'Quota', ConstraintError: 'Conflict', AbortError: 'Aborted' })) {
+    const { mock } = t.mock.method(IDBObjectStore.prototype, 'add', () => { throw new DOMException('no', name); });
+    const puts = new Map([['k', { value: 2, hlc: stamp(2) }], ['l', { value: 2, hlc: stamp(2) }]]);
+    await assert.rejects(adapter.commit(puts, [{ key: 'k', opType: 'put', value: 2, hlc: stamp(2) }]), code(expected));
+    mock.restore();
+    assert.deepEqual([(await adapter.get('k')).value, await adapter.get('l'), await adapter.getPendingOps()], [1, undefined, []]);
+  }
+  assert.equal(await adapter.appendOpLog({ key: 'k', opType: 'remove', hlc: stamp(1) }), 1);
+  await adapter.close();
 });
 
 test('a value that is no text of the codec is Corrupt, and only that one', async () => {

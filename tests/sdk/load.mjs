@@ -23,13 +23,13 @@ export async function load(exports) {
   return import(`data:text/javascript,${encodeURIComponent(output.text)}`);
 }
 
-/** `statik-storage/node`, from its source. A file, since better-sqlite3 is looked for beside the module that imports it. */
+/** `statik-storage/node`, from its source, with how it takes errors. A file, since better-sqlite3 is looked for beside the module that imports it. */
 export async function loadNode() {
   const folder = mkdtempSync(fileURLToPath(new URL('../../node_modules/.statik-', import.meta.url)));
   try {
     const outfile = path.join(folder, 'node.mjs');
     await build({
-      stdin: { contents: "export * from './node.js'", resolveDir: fileURLToPath(new URL('../../web/sdk/src', import.meta.url)), loader: 'ts' },
+      stdin: { contents: "export * from './node.js'; export { fromBetterSqlite3 } from './kv/better-sqlite3.js'", resolveDir: fileURLToPath(new URL('../../web/sdk/src', import.meta.url)), loader: 'ts' },
       bundle: true, format: 'esm', target: 'es2022', external: ['better-sqlite3'], outfile,
     });
     return await import(pathToFileURL(outfile).href);

@@ -235,8 +235,8 @@ function answer(request: IDBRequest): Promise<unknown> {
 }
 
 /** What a request failed with: the layer below has translated what it saw itself. */
-function fromRequest(error: unknown, database: string): unknown {
-  if (error instanceof StatikError || !(error instanceof DOMException)) return error;
+function fromRequest(error: unknown, database: string): StatikError {
+  if (!(error instanceof DOMException)) return StatikError.from(error);
   const code = CODES[error.name] ?? 'Io';
   return new StatikError({ code, message: `database ${database}: ${error.name}: ${error.message}`, path: database }, { cause: error });
 }
