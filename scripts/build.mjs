@@ -1,11 +1,11 @@
 /**
  * Builds the npm package into dist/: the WebAssembly with its glue, the SDK, the worker scripts and the types.
  *
- *   crates/runtime ─cargo─▶ wasm-bindgen ─▶ wasm-opt ─▶ dist/statik.js, dist/statik_bg.wasm
- *   web/sdk, worker ─esbuild─▶ dist/{index,sync,kv,node,io,engine}.js      web/sdk ─tsc─▶ dist/….d.ts
+ *   crates/runtime ─cargo─▶ wasm-bindgen ─▶ wasm-opt ─▶ dist/{statik,records}.js, dist/{statik,records}_bg.wasm
+ *   web/sdk, worker ─esbuild─▶ dist/{index,sync,io,engine,…}.js      web/sdk ─tsc─▶ dist/….d.ts
  *
  * With `--site`, which is how Trunk's hook calls it, it also puts what the demo needs into $TRUNK_STAGING_DIR.
- * Invariants: a step whose inputs are what they were is skipped (stamps lie in the target folder); the WebAssembly
+ * Invariants: a step whose inputs are what they were is skipped (stamps lie in the target folder); each WebAssembly module
  * stays within its budget, or the build fails.
  */
 
@@ -18,8 +18,14 @@ import { ask, command, Failure, run } from './process.mjs';
 import { makeSample, SAMPLE } from './sample.mjs';
 import { CHECKOUT, setup } from './setup.mjs';
 
-/** What the WebAssembly may weigh on the wire, gzipped. */
-const WASM_BUDGET_BYTES = 700_000;
+/**
+ * The WebAssembly modules: the crate's feature that each is made of, and what it may weigh on the wire, gzipped. Each has a
+ * target folder of its own, since cargo tells the results of features apart by nothing else.
+ */
+const MODULES = [
+  { name: 'statik', feature: 'engine', folder: '.', budgetBytes: 700_000 },
+  { name: 'records', feature: 'records', folder: 'records', budgetBytes: 100_000 },
+];
 
 /** What rustc enables by default for wasm32; wasm-opt refuses, or spoils, what it is not told of. */
 const WASM_FEATURES = ['bulk-memory', 'bulk-memory-opt', 'multivalue', 'mutable-globals', 'nontrapping-float-to-int', 'reference-types', 'sign-ext'];
@@ -30,6 +36,8 @@ const SCRIPTS = {
   sync: 'web/sdk/src/sync.ts',
   kv: 'web/sdk/src/kv.ts',
   node: 'web/sdk/src/node.ts',
+  databases: 'web/sdk/src/databases/index.ts',
+  'memory-indexeddb': 'web/sdk/src/idb/memory-indexeddb.ts',
   io: 'worker/io.ts',
   engine: 'worker/engine.ts',
 };
@@ -49,26 +57,30 @@ export const NEEDS = ['node', 'rust', 'clang', 'bindgen'];
 export async function build(env) {
   mkdirSync(DIST, { recursive: true });
   mkdirSync(STAMPS, { recursive: true });
-  await buildWasm(env);
-  checkBudget();
+  for (const module of MODULES) {
+    await buildWasm(env, module);
+    checkBudget(module);
+  }
   await buildScripts(env);
   await buildTypes(env);
 }
 
-/** @param {NodeJS.ProcessEnv} env */
-async function buildWasm(env) {
-  const cargo = ['build', '--package=statik-runtime', '--release', '--target=wasm32-unknown-unknown', `--target-dir=${TARGET}`];
+/** @param {NodeJS.ProcessEnv} env @param {typeof MODULES[number]} module */
+async function buildWasm(env, { name, feature, folder }) {
+  const target = path.join(TARGET, folder);
+  const cargo = ['build', '--package=statik-runtime', '--no-default-features', `--features=${feature}`, '--release', '--target=wasm32-unknown-unknown', `--target-dir=${target}`];
   // cargo knows by itself what is up to date; the first build compiles all of SQLite.
   await run('cargo', cargo, { cwd: CHECKOUT, env });
-  const linked = path.join(TARGET, 'wasm32-unknown-unknown/release/statik_runtime.wasm');
-  const raw = path.join(STAMPS, 'bindgen');
-  const bindgen = ['--target=web', '--omit-default-module-path', '--no-typescript', '--out-name=statik', `--out-dir=${raw}`, linked];
+  const linked = path.join(target, 'wasm32-unknown-unknown/release/statik_runtime.wasm');
+  const raw = path.join(STAMPS, 'bindgen', name);
+  const [script, wasm] = [`${name}.js`, `${name}_bg.wasm`];
+  const bindgen = ['--target=web', '--omit-default-module-path', '--no-typescript', `--out-name=${name}`, `--out-dir=${raw}`, linked];
   const features = WASM_FEATURES.map((feature) => `--enable-${feature}`);
-  const optimise = ['-O3', ...features, path.join(raw, 'statik_bg.wasm'), '-o', path.join(DIST, 'statik_bg.wasm')];
-  const glue = [path.join(raw, 'statik.js'), '--bundle', '--format=esm', '--target=es2022', '--charset=utf8', '--log-level=warning', `--outdir=${DIST}`];
+  const optimise = ['-O3', ...features, path.join(raw, wasm), '-o', path.join(DIST, wasm)];
+  const glue = [path.join(raw, script), '--bundle', '--format=esm', '--target=es2022', '--charset=utf8', '--log-level=warning', `--outdir=${DIST}`];
   const versions = [ask('wasm-bindgen', ['--version'], { env }).output, packageVersion('binaryen'), packageVersion('esbuild')];
-  await step('wasm', [linked], [...versions, ...bindgen, ...optimise, ...glue], ['statik.js', 'statik_bg.wasm'], async () => {
-    console.log('build: wasm-bindgen and wasm-opt, about 1 min');
+  await step(`wasm-${name}`, [linked], [...versions, ...bindgen, ...optimise, ...glue], [script, wasm], async () => {
+    console.log(`build: wasm-bindgen and wasm-opt for ${wasm}`);
     await run('wasm-bindgen', bindgen, { env });
     await run(path.join(PROGRAMS, 'wasm-opt'), optimise, { env });
     // The glue and the snippets that it imports, as one file.
@@ -76,11 +88,12 @@ async function buildWasm(env) {
   });
 }
 
-function checkBudget() {
-  const wasm = readFileSync(path.join(DIST, 'statik_bg.wasm'));
+/** @param {typeof MODULES[number]} module */
+function checkBudget({ name, budgetBytes }) {
+  const wasm = readFileSync(path.join(DIST, `${name}_bg.wasm`));
   const gzipped = gzipSync(wasm, { level: 9 }).length;
-  console.log(`build: statik_bg.wasm ${kilobytes(wasm.length)}, gzipped ${kilobytes(gzipped)} of ${kilobytes(WASM_BUDGET_BYTES)}`);
-  if (gzipped > WASM_BUDGET_BYTES) throw new Failure('The WebAssembly is over its budget.');
+  console.log(`build: ${name}_bg.wasm ${kilobytes(wasm.length)}, gzipped ${kilobytes(gzipped)} of ${kilobytes(budgetBytes)}`);
+  if (gzipped > budgetBytes) throw new Failure(`${name}_bg.wasm is over its budget.`);
 }
 
 /** @param {number} bytes */
@@ -94,7 +107,8 @@ async function buildScripts(env) {
     ...Object.entries(SCRIPTS).map(([name, source]) => `${name}=${source}`),
     ...['--bundle', '--format=esm', '--platform=browser', '--target=es2022', '--charset=utf8', '--log-level=warning'],
     // The glue is one file for all of them, so that `new URL('./statik_bg.wasm', import.meta.url)` means one place.
-    ...['--external:./statik.js', '--external:*/statik.js', '--external:better-sqlite3', `--outdir=${DIST}`],
+    ...['--external:*/memory-indexeddb.js', '--external:better-sqlite3', ...MODULES.flatMap(({ name }) => [`--external:./${name}.js`, `--external:*/${name}.js`])],
+    `--outdir=${DIST}`,
   ];
   const inputs = [path.join(CHECKOUT, 'web/sdk'), path.join(CHECKOUT, 'worker')];
   await step('scripts', inputs, [packageVersion('esbuild'), ...args], Object.keys(SCRIPTS).map((name) => `${name}.js`), () =>
@@ -106,15 +120,18 @@ async function buildTypes(env) {
   const configuration = path.join(CHECKOUT, 'tsconfig.types.json');
   const sources = path.join(CHECKOUT, 'web/sdk/src');
   const inputs = [sources, configuration, path.join(CHECKOUT, 'tsconfig.json')];
-  const entries = ['index.d.ts', 'sync.d.ts', 'kv.d.ts', 'node.d.ts'];
+  const entries = ['index.d.ts', 'sync.d.ts', 'databases/index.d.ts', 'kv.d.ts', 'node.d.ts'];
   await step('types', inputs, [packageVersion('typescript')], [...entries, 'types.d.ts'], async () => {
     const emitted = path.join(STAMPS, 'types');
     rmSync(emitted, { recursive: true, force: true });
     await run(path.join(PROGRAMS, 'tsc'), ['--project', configuration, '--outDir', emitted], { cwd: CHECKOUT, env });
     // tsc reads declaration files but does not pass them on.
     copyFileSync(path.join(sources, 'types.d.ts'), path.join(emitted, 'types.d.ts'));
-    for (const file of filesUnder(DIST)) if (file.endsWith('.d.ts')) rmSync(file);
-    for (const name of reachable(emitted, entries)) cpSync(path.join(emitted, name), path.join(DIST, name));
+    for (const name of filesUnder(DIST)) if (name.endsWith('.d.ts')) rmSync(name);
+    for (const name of reachable(emitted, entries)) {
+      mkdirSync(path.dirname(path.join(DIST, name)), { recursive: true });
+      copyFileSync(path.join(emitted, name), path.join(DIST, name));
+    }
   });
 }
 
@@ -127,7 +144,7 @@ function reachable(folder, entries) {
   const names = new Set(entries);
   for (const name of names) {
     const text = readFileSync(path.join(folder, name), 'utf8');
-    for (const [, module] of text.matchAll(/\bfrom '(\.[\w./-]+)\.js'/g)) names.add(path.join(path.dirname(name), `${module}.d.ts`));
+    for (const [, module = ''] of text.matchAll(/\b(?:from |import\()'(\.[^']+)\.js'/g)) names.add(path.join(path.dirname(name), `${module}.d.ts`));
   }
   return names;
 }

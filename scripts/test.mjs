@@ -77,7 +77,7 @@ const PARTS = {
         'env', '-u', other, 'wasm-pack', 'test', '--headless', browser, '--release', '--mode=no-install',
       ]),
   },
-  build: { needs: [...NEEDS, 'sample', 'trunk'], show: (output) => /^build: statik_bg.*$/m.exec(output)?.[0] ?? '', commands: () => [['trunk', 'build']] },
+  build: { needs: [...NEEDS, 'sample', 'trunk'], show: (output) => (output.match(/^build: \w+_bg\.wasm \d.*$/gm) ?? []).join('; '), commands: () => [['trunk', 'build']] },
   e2e: {
     needs: ['node', 'sqlite3', 'browsers'],
     after: 'build',

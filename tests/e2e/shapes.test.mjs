@@ -33,6 +33,9 @@ async function fromSdk() {
   // Slow enough for any clock.
   await db.all('WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n LIMIT 100000) SELECT count(*) FROM n, t');
   const health = [await db.health(), await db.health({ full: true })];
+  const steps = [];
+  const migrate = (options) => store.sqlite.migrate(db, [{ version: 1, upgrade: 'CREATE TABLE m(a)', down: 'DROP TABLE m' }], { onProgress: (each) => steps.push(each), ...options });
+  const migrated = [await migrate(), await migrate(), await migrate({ target: 0 })];
   const pooled = await store.sqlite.open('shapes.db', { pool: true });
   await pooled.all('SELECT a FROM t');
   return {
@@ -49,6 +52,8 @@ async function fromSdk() {
     'DatabaseInfo': [...await store.sqlite.list(), await db.backup('backup.db', { onProgress: (each) => progress.push(each) }), await store.sqlite.import('copy.db', bytes, { onProgress: (each) => progress.push(each) })],
     'StatikEvent': events,
     'Progress': [progress[0], progress.at(-1)],
+    'MigrationResult': migrated,
+    'MigrationProgress': steps,
     'Row': await db.all('SELECT id, a, NULL, x\'00ff\', 1.5 FROM t'),
     'RowArray': await db.all('SELECT id, a, NULL, x\'00ff\', 1.5 FROM t', [], { rows: 'array' }),
   };
@@ -118,7 +123,7 @@ async function fromRust() {
 /** What Rust tells the SDK alone. */
 const INTERNAL = ['Timings', 'Usage'];
 
-const LISTS = new Set(['DatabaseMetrics', 'Health', 'ForeignKeyViolation', 'SlowQuery', 'RunResult', 'ColumnInfo', 'PlanRow', 'DatabaseInfo', 'StatikEvent', 'Progress', 'Row', 'RowArray', 'ErrorShape']);
+const LISTS = new Set(['DatabaseMetrics', 'Health', 'ForeignKeyViolation', 'SlowQuery', 'RunResult', 'ColumnInfo', 'PlanRow', 'DatabaseInfo', 'StatikEvent', 'Progress', 'MigrationResult', 'MigrationProgress', 'Row', 'RowArray', 'ErrorShape']);
 
 matrix('shapes', (place) => {
   test('the SDK gives what the types say', async () => {

@@ -4,10 +4,9 @@
  */
 import { writeSync } from 'node:fs';
 import { loadNode } from '../sdk/load.mjs';
-import { codec } from './codec.mjs';
 
 const { NodeStorageAdapter } = await loadNode();
-const adapter = new NodeStorageAdapter({ codec });
+const adapter = new NodeStorageAdapter();
 await adapter.initialize(process.argv[2]);
 let number = (await adapter.getPendingOps()).length;
 for (;;) {

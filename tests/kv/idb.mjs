@@ -1,6 +1,6 @@
 /**
- * The least of the IndexedDB layer that the adapter stands on, for its tests: without reopening, grouping or deadlines.
- * It takes a browser's IndexedDB, or one in memory.
+ * The least of the IndexedDB layer that the adapter stands on, for its tests under Node: without reopening, grouping or
+ * deadlines. In browsers the adapter is tested over the layer itself.
  */
 
 /** @param {IDBRequest | IDBOpenDBRequest} request @returns {Promise<any>} */
@@ -14,15 +14,12 @@ function answer(request) {
 /**
  * @param {{ indexedDB: IDBFactory, IDBKeyRange: typeof IDBKeyRange }} platform
  * @param {string} name
- * @param {Record<string, { options: IDBObjectStoreParameters, indexes: Record<string, string> }>} stores
+ * @param {readonly { upgrade(db: IDBDatabase): void }[]} migrations
  */
-export async function openIdb({ indexedDB, IDBKeyRange }, name, stores) {
+export async function openIdb({ indexedDB, IDBKeyRange }, name, migrations) {
   const opening = indexedDB.open(name, 1);
   opening.onupgradeneeded = () => {
-    for (const [store, { options, indexes }] of Object.entries(stores)) {
-      const created = opening.result.createObjectStore(store, options);
-      for (const [index, path] of Object.entries(indexes)) created.createIndex(index, path);
-    }
+    for (const { upgrade } of migrations) upgrade(opening.result);
   };
   const database = await answer(opening);
   return {
@@ -33,7 +30,7 @@ export async function openIdb({ indexedDB, IDBKeyRange }, name, stores) {
       const items = await answer(database.transaction(store).objectStore(store).getAll(range, limit));
       return { items, ...(items.length === limit && { cursor: JSON.stringify(items.at(-1).key) }) };
     },
-    close: async () => database.close(),
+    range: ({ lower, upper, lowerOpen }) => (upper === undefined ? IDBKeyRange.lowerBound(lower, lowerOpen) : IDBKeyRange.upperBound(upper)),
   };
 }
 

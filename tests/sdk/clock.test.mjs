@@ -4,10 +4,9 @@ import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
 import { mulberry32 } from '../e2e/random.mjs';
-import { codec } from '../kv/codec.mjs';
 import { load } from './load.mjs';
 
-const { Clock, formatTimestamp, parseTimestamp, compareRecords, compareText, merge } = await load("export * from './kv/clock.js'; export * from './kv/merge.js'");
+const { Clock, formatTimestamp, parseTimestamp, compareRecords, compareText, encode, merge } = await load("export * from './kv/clock.js'; export * from './kv/merge.js'; export { encode } from './codec.js'");
 const samples = JSON.parse(readFileSync(new URL('samples/hlc.json', import.meta.url), 'utf8'));
 const SEED = Number(process.env.STATIK_SEED ?? 20_251_128);
 const invalid = { name: 'StatikError', code: 'Invalid' };
@@ -97,15 +96,15 @@ function records(random) {
 
 test(`merging commutes, associates and is idempotent (seed ${SEED})`, () => {
   const random = mulberry32(SEED);
-  const both = (a, b) => merge(a, b, codec.encode);
+  const both = (a, b) => merge(a, b, encode);
   for (let round = 0; round < 20_000; round += 1) {
     const [a, b, c] = [records(random)(), records(random)(), records(random)()];
     assert.deepEqual(both(a, b), both(b, a));
     assert.deepEqual(both(both(a, b), c), both(a, both(b, c)));
     assert.deepEqual(both(a, a), a);
     assert.ok([a, b].includes(both(a, b)));
-    assert.equal(Math.sign(compareRecords(a, b, codec.encode)), -Math.sign(compareRecords(b, a, codec.encode)) + 0);
-    if (compareRecords(a, b, codec.encode) === 0) assert.deepEqual(a, b);
+    assert.equal(Math.sign(compareRecords(a, b, encode)), -Math.sign(compareRecords(b, a, encode)) + 0);
+    if (compareRecords(a, b, encode) === 0) assert.deepEqual(a, b);
   }
 });
 
@@ -115,5 +114,5 @@ test('the last writer stays; a tombstone beats a value; what lasts longer stays'
     { value: 'zz', hlc: samples.order[4], isDeleted: false }, { value: 'a', hlc, expiresMs: 5 }, { value: 'a', hlc, expiresMs: 6 }, { value: 'a', hlc },
     { value: 'b', hlc, expiresMs: 5 }, { value: undefined, hlc, isDeleted: true, expiresMs: 1 }, { value: undefined, hlc, isDeleted: true },
   ];
-  assert.deepEqual([...order].reverse().sort((a, b) => compareRecords(a, b, codec.encode)), order);
+  assert.deepEqual([...order].reverse().sort((a, b) => compareRecords(a, b, encode)), order);
 });

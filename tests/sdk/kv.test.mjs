@@ -15,12 +15,11 @@ import Connection from 'better-sqlite3';
 import { IDBFactory, IDBKeyRange, IDBObjectStore } from 'fake-indexeddb';
 import { mulberry32 } from '../e2e/random.mjs';
 import { stamp } from '../kv/bench.mjs';
-import { codec } from '../kv/codec.mjs';
 import { contract } from '../kv/contract.mjs';
 import { openIdb } from '../kv/idb.mjs';
 import { loadNode } from './load.mjs';
 
-const { NodeStorageAdapter, IdbStorageAdapter, KV_STORES, fromBetterSqlite3 } = await loadNode();
+const { NodeStorageAdapter, IdbStorageAdapter, fromBetterSqlite3 } = await loadNode();
 const SEED = Number(process.env.STATIK_SEED ?? 20_251_128);
 const KILLS = Number(process.env.STATIK_ROUNDS ?? 3);
 const folder = mkdtempSync(path.join(tmpdir(), 'statik-kv-'));
@@ -36,7 +35,7 @@ const code = (expected) => (error) => {
 
 /** Adapters on one open database `path`, closed behind the body. */
 async function opened(file, body, options) {
-  const adapter = new NodeStorageAdapter({ codec, ...options });
+  const adapter = new NodeStorageAdapter(options);
   await adapter.initialize(file);
   try {
     return await body(adapter);
@@ -48,11 +47,11 @@ async function opened(file, body, options) {
 const platform = { indexedDB: new IDBFactory(), IDBKeyRange };
 const subjects = {
   'a SQLite file': {
-    create: (options) => new NodeStorageAdapter({ codec, ...options }),
+    create: (options) => new NodeStorageAdapter(options),
     database: (label) => path.join(folder, `${label}.db`),
   },
   IndexedDB: {
-    create: (options) => new IdbStorageAdapter({ codec, open: (name) => openIdb(platform, name, KV_STORES), keyRange: IDBKeyRange, ...options }),
+    create: (options) => new IdbStorageAdapter({ databases: { database: (name, migrations) => openIdb(platform, name, migrations) }, ...options }),
     database: (label) => label,
   },
 };
@@ -93,7 +92,7 @@ test('a file that the first layout was written to is read, and goes on', async (
 });
 
 test('what cannot be opened says why', async () => {
-  const create = () => new NodeStorageAdapter({ codec });
+  const create = () => new NodeStorageAdapter();
   await assert.rejects(create().initialize(path.join(folder, 'missing/a.db')), code('NotFound'));
   await assert.rejects(create().initialize(folder), code('Permission'));
   await assert.rejects(create().initialize(`${newFile()}\0`), code('Invalid'));
@@ -116,11 +115,10 @@ test('what cannot be opened says why', async () => {
 });
 
 test('options name the field', () => {
-  for (const [field, options] of Object.entries({ codec: {}, busyTimeoutMs: { codec, busyTimeoutMs: -1 }, node: { codec, node: 'x' } })) {
+  for (const [field, options] of Object.entries({ codec: { codec: {} }, busyTimeoutMs: { busyTimeoutMs: -1 }, node: { node: 'x' } })) {
     assert.throws(() => new NodeStorageAdapter(options), (error) => error.code === 'Invalid' && error.message.includes(field));
   }
-  assert.throws(() => new IdbStorageAdapter({ codec }), (error) => error.code === 'Invalid' && error.message.includes('open'));
-  assert.throws(() => new IdbStorageAdapter({}), (error) => error.code === 'Invalid' && error.message.includes('codec'));
+  assert.throws(() => new IdbStorageAdapter({}), (error) => error.code === 'Invalid' && error.message.includes('databases'));
 });
 
 test("better-sqlite3's errors have our codes", () => {

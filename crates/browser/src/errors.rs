@@ -29,13 +29,15 @@ fn kind(name: &str) -> Kind {
         // A directory where a file was expected, or the other way round.
         "TypeMismatchError" => Kind::Exists,
         "NoModificationAllowedError" => Kind::Busy,
-        "InvalidModificationError" | "ConstraintError" => Kind::Conflict,
+        "InvalidModificationError" | "ConstraintError" | "VersionError" => Kind::Conflict,
         "QuotaExceededError" | "NS_ERROR_FILE_NO_DEVICE_SPACE" | "NS_ERROR_DOM_QUOTA_EXCEEDED_ERR" => Kind::Quota,
         "NotAllowedError" | "SecurityError" => Kind::Permission,
         "ReadOnlyError" => Kind::ReadOnly,
         "NotSupportedError" => Kind::Unsupported,
         "InvalidStateError" => Kind::Closed,
         "TypeError" | "RangeError" | "SyntaxError" | "DataCloneError" => Kind::Invalid,
+        // A key that is none; a request of a transaction that has ended.
+        "DataError" | "TransactionInactiveError" => Kind::Invalid,
         "TimeoutError" => Kind::Timeout,
         "AbortError" => Kind::Aborted,
         _ => Kind::Io,

@@ -10,10 +10,8 @@ use statik_sqlite::{Statement, Value, files};
 use wasm_bindgen::prelude::wasm_bindgen;
 use wasm_bindgen::{JsCast, JsValue};
 
-use crate::convert::{
-    JsResult, columns_out, exact_number, health_out, integer, invalid, set, slow_query_out, thrown, timings_out,
-    value_in, value_out,
-};
+use crate::convert::{JsResult, invalid, set, thrown};
+use crate::values::{columns_out, exact_number, health_out, integer, slow_query_out, timings_out, value_in, value_out};
 
 /// A batch of rows ends when its texts and blobs add up to this.
 const BATCH_BYTES: usize = 1 << 20;

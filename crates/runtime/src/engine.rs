@@ -15,14 +15,13 @@ use wasm_bindgen::JsValue;
 use wasm_bindgen::prelude::wasm_bindgen;
 
 use crate::connection::Connection;
-use crate::convert::{
-    JsResult, Options, damage_out, database_out, durability_in, metrics_out, strings, thrown, usage_out,
-};
+use crate::convert::{JsResult, Options, thrown};
 use crate::io::shared_buffer;
 use crate::journal::Journal;
 use crate::owner::{Owner, OwnerOptions};
 use crate::store::Store;
 use crate::transfer::{Export, Import};
+use crate::values::{damage_out, database_out, durability_in, metrics_out, strings, usage_out};
 
 /// A running statement asks JavaScript this often whether to stop.
 const INTERRUPT_EVERY_MS: f64 = 20.0;

@@ -8,8 +8,9 @@ use statik_disk::Kind;
 use wasm_bindgen::prelude::wasm_bindgen;
 use wasm_bindgen::{JsCast, JsValue};
 
-use crate::convert::{JsResult, Options, damage_out, invalid, metrics_out, thrown, usage_out};
+use crate::convert::{JsResult, Options, invalid, thrown};
 use crate::owner::{Owner, OwnerOptions};
+use crate::values::{damage_out, metrics_out, usage_out};
 
 /// Serves a store to clients over their rings.
 #[wasm_bindgen]

@@ -6,16 +6,30 @@
 //!
 //! Invariants: a method converts in, makes one call, converts out. What fails throws an object of `ErrorShape` in
 //! `web/sdk/src/types.d.ts`. No decision about storage is made here.
+//!
+//! Two modules are made of it, by feature: `engine` has SQLite and runs in workers; `records` is small, and has what every
+//! context can use, service workers too.
 #![cfg(target_family = "wasm")]
 
+#[cfg(feature = "engine")]
 mod connection;
 mod convert;
+#[cfg(feature = "engine")]
 mod engine;
+#[cfg(feature = "engine")]
 mod io;
+#[cfg(feature = "engine")]
 mod journal;
+#[cfg(feature = "engine")]
 mod owner;
+#[cfg(feature = "records")]
+mod records;
+#[cfg(feature = "engine")]
 mod store;
+#[cfg(feature = "engine")]
 mod transfer;
+#[cfg(feature = "engine")]
+mod values;
 
 use wasm_bindgen::prelude::wasm_bindgen;
 

@@ -10,8 +10,9 @@ use statik_sqlite::files;
 use wasm_bindgen::JsValue;
 use wasm_bindgen::prelude::wasm_bindgen;
 
-use crate::convert::{JsResult, database_out, thrown};
+use crate::convert::{JsResult, thrown};
 use crate::store::Store;
+use crate::values::database_out;
 
 /// An import on its way: bytes go to a file beside the database, which takes the database's name once it is found
 /// sound.

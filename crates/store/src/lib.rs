@@ -1,7 +1,8 @@
 //! Durability: what was acknowledged is there after a crash, whole, in order, and nothing else is.
 //!
 //! [`log`] writes records to a file and reads them back, and tells a crash from damage. On it stand [`Store`], files of
-//! pages that commit together, atomically, and [`journal`], for state that an application keeps in memory.
+//! pages that commit together, atomically, and [`journal`], for state that an application keeps in memory. [`seal`]
+//! encrypts what is kept.
 //!
 //! Invariants:
 //! - All bytes read back are hostile until their checksum is right: nothing here panics, hangs, or allocates by a length
@@ -13,6 +14,7 @@
 pub mod journal;
 pub mod log;
 mod options;
+pub mod seal;
 mod store;
 
 pub use options::{Damage, Options, Recover};

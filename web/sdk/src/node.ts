@@ -19,7 +19,7 @@ export interface NodeAdapterOptions extends SqlAdapterOptions {
  * Records in a SQLite file; `initialize` takes its path (or `:memory:`), in a folder that exists.
  *
  * ```ts
- * const adapter = new NodeStorageAdapter({ codec });
+ * const adapter = new NodeStorageAdapter();
  * await adapter.initialize('./replica.db');
  * ```
  */
@@ -27,7 +27,7 @@ export class NodeStorageAdapter extends SqlStorageAdapter {
   readonly #busyTimeoutMs: number;
 
   /** `Invalid` if an option is not what it should be. */
-  constructor({ busyTimeoutMs = 5000, ...options }: NodeAdapterOptions) {
+  constructor({ busyTimeoutMs = 5000, ...options }: NodeAdapterOptions = {}) {
     super(options);
     if (!Number.isInteger(busyTimeoutMs) || busyTimeoutMs < 0 || busyTimeoutMs > 0x7fffffff) {
       throw failure('Invalid', `making an adapter: busyTimeoutMs must be a whole number from 0 to ${0x7fffffff}, and is ${String(busyTimeoutMs)}`);

@@ -7,8 +7,8 @@
 import { failure } from './errors.js';
 import type { StoreConfig } from './statik.js';
 import type {
-  DatabaseOptions, HealthOptions, IterateOptions, JournalOptions, Metrics, Mode, OpenOptions, PoolOptions, QueryOptions,
-  StatikEvent, TransactionOptions, TransferOptions,
+  DatabaseOptions, HealthOptions, IterateOptions, JournalOptions, Metrics, MigrateOptions, Mode, OpenOptions, PoolOptions,
+  QueryOptions, StatikEvent, TransactionOptions, TransferOptions,
 } from './types.js';
 
 /** OpenOptions without gaps. */
@@ -157,6 +157,17 @@ export function transferOptions(
   options: TransferOptions = {},
 ): { signal: AbortSignal | undefined; onProgress: NonNullable<TransferOptions['onProgress']> } {
   return { signal: signalIn(options), onProgress: callback('onProgress', options.onProgress) ?? (() => {}) };
+}
+
+/** The options of `migrate`. Whether there is such a target only the list of migrations can say. */
+export function migrateOptions(
+  options: MigrateOptions = {},
+): { target: number | undefined; signal: AbortSignal | undefined; onProgress: NonNullable<MigrateOptions['onProgress']> } {
+  return {
+    signal: signalIn(options),
+    target: integer('target', options.target, 0),
+    onProgress: callback('onProgress', options.onProgress) ?? (() => {}),
+  };
 }
 
 /** The mode of a transaction. */

@@ -116,6 +116,11 @@ export class PooledDatabase implements Database {
     return deferred && this.#readers ? this.#readers.use(run) : this.#writers.use(run);
   }
 
+  /** Runs a job that needs one connection for several calls, and that one must be able to write. */
+  async onWriter<T>(job: (writer: RemoteDatabase) => Promise<T>): Promise<T> {
+    return this.#write(job);
+  }
+
   interrupt(): void {
     for (const member of this.#members) member.interrupt();
   }

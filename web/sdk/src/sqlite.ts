@@ -4,7 +4,8 @@
  * Invariant: every engine taken is given back.
  */
 import { RemoteDatabase } from './database.js';
-import type { StatikError } from './errors.js';
+import { failure, type StatikError } from './errors.js';
+import { migrate } from './migrations/sqlite.js';
 import { databaseOptions, poolOptions } from './options.js';
 import { PooledDatabase } from './pooled-database.js';
 import type { ConnectionOptions, EngineMethods } from './protocol.js';
@@ -13,7 +14,8 @@ import type { Remote } from './rpc.js';
 import { Session, type Fuse } from './session.js';
 import { exportFrom, importInto } from './transfer.js';
 import type {
-  Database, DatabaseInfo, DatabaseOptions, ImportSource, PoolMetrics, Sqlite, TransferOptions,
+  Database, DatabaseInfo, DatabaseOptions, ImportSource, MigrateOptions, MigrationResult, PoolMetrics, Sqlite, SqliteMigration,
+  TransferOptions,
 } from './types.js';
 
 /** An engine that can be used. */
@@ -98,6 +100,12 @@ export class RemoteSqlite implements Sqlite {
       this.#engines.give(engine);
       throw error;
     }
+  }
+
+  async migrate(db: Database, migrations: readonly SqliteMigration[], options?: MigrateOptions): Promise<MigrationResult> {
+    if (db instanceof PooledDatabase) return db.onWriter((writer) => migrate(writer, migrations, options));
+    if (db instanceof RemoteDatabase) return migrate(db, migrations, options);
+    throw failure('Invalid', 'migrate: db must be a database, as sqlite.open gives it');
   }
 
   /** Opens nothing more, and closes every database. */

@@ -19,6 +19,7 @@ import { failure, StatikError } from './errors.js';
 import { LocalJournals } from './sync-journal.js';
 import { hold, holdStore, lifeLock } from './locks.js';
 import { report, storeMetrics } from './metrics.js';
+import { migrateSync } from './migrations/sqlite.js';
 import { databaseOptions, emit, settings, storeConfig, type Settings } from './options.js';
 import type { BridgeConfig, PortMethods, StorageFound } from './protocol.js';
 import { newDoorbell, Ring } from './ring.js';
@@ -28,7 +29,8 @@ import { Tender } from './tend.js';
 import { Engine, enter, enterAsync, instantiate } from './wasm.js';
 import { startIo } from './workers.js';
 import type {
-  DatabaseInfo, DatabaseOptions, Metrics, Mode, OpenOptions, Storage, SyncDatabase, SyncOpenOptions, SyncSqlite, SyncStatik,
+  DatabaseInfo, DatabaseOptions, Metrics, MigrateOptions, MigrationResult, Mode, OpenOptions, Storage, SyncDatabase, SyncOpenOptions,
+  SyncSqlite, SyncSqliteMigration, SyncStatik,
 } from './types.js';
 
 export { StatikError };
@@ -256,6 +258,11 @@ class LocalSqlite implements SyncSqlite {
 
   rename(from: string, to: string): void {
     this.#enter((engine) => engine.renameSync(from, to));
+  }
+
+  async migrate(db: SyncDatabase, migrations: readonly SyncSqliteMigration[], options?: Omit<MigrateOptions, 'signal'>): Promise<MigrationResult> {
+    if (db instanceof LocalDatabase) return migrateSync(db, migrations, options);
+    throw failure('Invalid', 'migrate: db must be a database, as sqlite.open gives it');
   }
 
   /** Opens nothing more, and closes every database. */

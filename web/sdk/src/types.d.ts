@@ -383,6 +383,79 @@ export interface Sqlite {
   /** Validates (header, page size, integrity), then replaces `name` at once. `Busy` while a connection has it open. */
   import(name: string, source: ImportSource, options?: TransferOptions): Promise<DatabaseInfo>;
   export(name: string, options?: TransferOptions): Promise<ReadableStream<Uint8Array>>;
+  /**
+   * Brings a database's schema to the newest version of the list, or to `target`, up or down, all in one transaction: it
+   * ends there, or as it was. If it is there already nothing is done. Several connections may do this at once.
+   *
+   * The history is the table `statik_migrations`; `PRAGMA user_version` follows it, for other programs to read. While it runs
+   * foreign keys are not enforced, so that a table can be rebuilt without the rows that refer to it being deleted. If the
+   * connection enforces them, the whole database is checked before the commit, and a row without its parent fails with
+   * `Conflict`.
+   *
+   * Refused, with nothing changed: a database that a newer app migrated (`Unsupported`), or somebody else (`Conflict`: it has
+   * a `user_version` and no history); a migration that changed since it was applied (`Conflict`); one without `down` on the
+   * way down (`Unsupported`); a history that contradicts itself (`Corrupt`).
+   */
+  migrate(db: Database, migrations: readonly SqliteMigration[], options?: MigrateOptions): Promise<MigrationResult>;
+}
+
+/**
+ * One version of a schema: what leads to it from the version before, and back. `upgrade` and `up` are two names of one
+ * thing. A list of them has the versions 1, 2, 3 … in order.
+ *
+ * A migration that was applied must not change after. That is found out by its checksum: SHA-256 over version, name and the
+ * text of what is run. SQL is its own text. A function's text is what the engine has, which a minifier or a compiler may
+ * change though the source did not: give functions a `checksum` of your own (any string; change it only with the meaning).
+ */
+export type Migration<Step> = {
+  version: number;
+  name?: string;
+  checksum?: string;
+  /** Without it the version cannot be gone back from. */
+  down?: Step;
+} & ({ upgrade: Step; up?: undefined } | { up: Step; upgrade?: undefined });
+
+/**
+ * Of an SQLite database: any number of statements, or a function. Neither may commit or roll back by itself (`BEGIN` fails,
+ * savepoints are welcome). A function calls `tx` alone: a call on the database waits for the migration to end.
+ */
+export type SqliteMigration = Migration<string | ((tx: Transaction) => void | Promise<void>)>;
+export type SyncSqliteMigration = Migration<string | ((tx: SyncQueries) => void)>;
+
+/** A step that was taken, as the database's history keeps it. */
+export interface MigrationEntry {
+  version: number;
+  /** Empty if it has none. */
+  name: string;
+  checksum: string;
+  /** Milliseconds since 1970. */
+  appliedMs: number;
+  direction: 'up' | 'down';
+}
+
+export interface MigrationProgress {
+  /** From 1. */
+  step: number;
+  of: number;
+  version: number;
+  name: string;
+  direction: 'up' | 'down';
+}
+
+export interface MigrateOptions {
+  /** The version to go to, up or down; 0 is before the first. Default: the newest in the list. */
+  target?: number;
+  /** Called before each step. What it throws stops the migration, as if it had never begun. */
+  onProgress?: (progress: MigrationProgress) => void;
+  /** Stops the migration, as if it had never begun, unless it is being committed already. */
+  signal?: AbortSignal;
+}
+
+export interface MigrationResult {
+  from: number;
+  to: number;
+  /** What was done, in order. Empty if there was nothing to do. */
+  applied: MigrationEntry[];
 }
 
 /** Durability for state that an app keeps in memory; see `Journal`. */
@@ -533,6 +606,11 @@ export interface SyncSqlite {
   /** Bridge mode only, as are `rename` and, in direct mode, opening names not told to `open`. */
   delete(name: string): void;
   rename(from: string, to: string): void;
+  /**
+   * As `Sqlite.migrate`. It is a promise because checksums are; the migration itself is one synchronous call, and so is
+   * each of its steps.
+   */
+  migrate(db: SyncDatabase, migrations: readonly SyncSqliteMigration[], options?: Omit<MigrateOptions, 'signal'>): Promise<MigrationResult>;
 }
 
 export interface SyncJournals {

@@ -1,14 +1,17 @@
 /**
- * Key-value records and their op-log in IndexedDB: stores data_store, op_log and meta_store, which `KV_STORES` describes.
+ * Key-value records and their op-log in IndexedDB: stores data_store, op_log and meta_store, which `KV_MIGRATIONS` makes.
  *
  * Values lie there as structured clones. Operations get their numbers from this code, not from the store's generator, so
  * that a copy of the database goes on where the original was.
  *
- * Invariant: what decides about a write is read in the transaction that writes it. Does not open databases: that is the
- * layer's below.
+ * Invariant: what decides about a write is read in the transaction that writes it. Does not close what it reads and writes:
+ * other adapters of this context may use the same connection.
  */
+import { encode } from '../codec.js';
 import { failure, StatikError } from '../errors.js';
 import type { Idb } from '../idb/types.js';
+import type { IndexedDbMigration } from '../migrations/indexeddb.js';
+import type { DatabaseShape } from '../migrations/schema.js';
 import type { ErrorCode } from '../types.js';
 import { StorageAdapter, type KeyPage, type MetaName, type Steps, type Unit } from './adapter.js';
 import type { HeldOp, HeldRecord } from './checks.js';
@@ -16,20 +19,36 @@ import type { ClockOptions } from './clock.js';
 import { compareRecords, compareText } from './merge.js';
 import type { Codec, KvRecord, OpLogEntry, Peer } from './types.js';
 
-/** The stores that a database for an adapter has: their options, and the paths of their indexes by name. */
-export const KV_STORES = {
-  data_store: { options: { keyPath: 'key' }, indexes: { expiresMs: 'expiresMs' } },
-  op_log: { options: { keyPath: 'id', autoIncrement: true }, indexes: {} },
-  meta_store: { options: {}, indexes: {} },
-} as const;
+/** What makes the stores of a database for an adapter. */
+export const KV_MIGRATIONS: readonly IndexedDbMigration[] = [
+  {
+    version: 1,
+    name: 'stores',
+    checksum: 'kv 1',
+    upgrade: (db) => {
+      db.createObjectStore('data_store', { keyPath: 'key' }).createIndex('expiresMs', 'expiresMs');
+      db.createObjectStore('op_log', { keyPath: 'id', autoIncrement: true });
+      db.createObjectStore('meta_store');
+    },
+    down: (db) => {
+      for (const store of STORES) db.deleteObjectStore(store);
+    },
+  },
+];
+
+export const KV_SHAPE: DatabaseShape = {
+  stores: {
+    data_store: { keyPath: 'key', indexes: { expiresMs: { keyPath: 'expiresMs' } } },
+    op_log: { keyPath: 'id', autoIncrement: true },
+    meta_store: {},
+  },
+};
 
 export interface IdbAdapterOptions extends ClockOptions {
-  /** Decides between two values with one stamp. */
-  codec: Pick<Codec, 'encode'>;
-  /** Opens the database, with the stores of `KV_STORES`. */
-  open: (dbName: string) => Promise<Idb>;
-  /** The ranges that the databases of `open` take. Default: the browser's own. */
-  keyRange?: typeof IDBKeyRange;
+  /** From `initializeDatabases` of `statik-storage/databases`: opens the database, and closes it in the end. */
+  databases: { database(name: string, migrations: readonly IndexedDbMigration[], shape?: DatabaseShape): Promise<Idb> };
+  /** Decides between two values with one stamp. Default: the package's own. */
+  codec?: Pick<Codec, 'encode'>;
   /** 'strict' waits until a commit is on the disk. Default 'relaxed'. */
   durability?: 'relaxed' | 'strict';
 }
@@ -39,13 +58,20 @@ type Requests = readonly IDBRequest[];
 
 type StoredRecord = KvRecord & { key: string };
 
-const STORES = Object.keys(KV_STORES);
+const STORES = ['data_store', 'op_log', 'meta_store'];
 /** Records read by one request. */
 const PAGE = 256;
 /** The most that `getAll` takes for a limit. */
 const MOST = 0xffffffff;
 
-/** Records in an IndexedDB database. */
+/**
+ * Records in an IndexedDB database, in any context; `initialize` takes its name.
+ *
+ * ```ts
+ * const adapter = new IdbStorageAdapter({ databases: await initializeDatabases() });
+ * await adapter.initialize('replica');
+ * ```
+ */
 export class IdbStorageAdapter extends StorageAdapter<Requests> {
   readonly #options: IdbAdapterOptions;
   #idb: Idb | undefined;
@@ -53,17 +79,16 @@ export class IdbStorageAdapter extends StorageAdapter<Requests> {
   /** `Invalid` if an option is not what it should be. */
   constructor(options: IdbAdapterOptions) {
     super(options);
-    if (typeof options?.codec?.encode !== 'function') throw failure('Invalid', 'making an adapter: codec must have encode');
-    if (typeof options.open !== 'function') throw failure('Invalid', 'making an adapter: open must be a function that opens a database');
+    if (typeof options?.databases?.database !== 'function') throw failure('Invalid', 'making an adapter: databases must be what initializeDatabases gives');
     this.#options = options;
   }
 
   protected override async connect(dbName: string): Promise<void> {
-    this.#idb = await this.#options.open(dbName);
+    this.#idb = await this.#options.databases.database(dbName, KV_MIGRATIONS, KV_SHAPE);
   }
 
   protected override async disconnect(): Promise<void> {
-    await this.#idb?.close();
+    this.#idb = undefined;
   }
 
   protected override hold(value: unknown): unknown {
@@ -105,12 +130,13 @@ export class IdbStorageAdapter extends StorageAdapter<Requests> {
   }
 
   async #transaction<T>(mode: 'readonly' | 'readwrite', program: (unit: Unit<Requests>) => Steps<Requests, T>): Promise<T> {
-    const { codec, keyRange = IDBKeyRange, durability = 'relaxed' } = this.#options;
+    const { codec = { encode }, durability = 'relaxed' } = this.#options;
+    const idb = this.#connected;
     const options = mode === 'readwrite' ? { durability } : {};
     try {
-      return await this.#connected.transaction(STORES, mode, (tx) => run(program(new IdbUnit(tx, codec, keyRange))), options);
+      return await idb.transaction(STORES, mode, (tx) => run(program(new IdbUnit(tx, idb, codec))), options);
     } catch (error) {
-      throw fromRequest(error, this.#connected.name);
+      throw fromRequest(error, idb.name);
     }
   }
 
@@ -130,14 +156,14 @@ class IdbUnit implements Unit<Requests> {
   readonly #log: IDBObjectStore;
   readonly #meta: IDBObjectStore;
   readonly #codec: Pick<Codec, 'encode'>;
-  readonly #range: typeof IDBKeyRange;
+  readonly #idb: Idb;
 
-  constructor(tx: IDBTransaction, codec: Pick<Codec, 'encode'>, range: typeof IDBKeyRange) {
+  constructor(tx: IDBTransaction, idb: Idb, codec: Pick<Codec, 'encode'>) {
     this.#data = tx.objectStore('data_store');
     this.#log = tx.objectStore('op_log');
     this.#meta = tx.objectStore('meta_store');
     this.#codec = codec;
-    this.#range = range;
+    this.#idb = idb;
   }
 
   *record(key: string): Steps<Requests, KvRecord | undefined> {
@@ -164,7 +190,7 @@ class IdbUnit implements Unit<Requests> {
   }
 
   *dropExpired(nowMs: number): Steps<Requests, number> {
-    const keys = yield* ask<IDBValidKey[]>(this.#data.index('expiresMs').getAllKeys(this.#range.upperBound(nowMs)));
+    const keys = yield* ask<IDBValidKey[]>(this.#data.index('expiresMs').getAllKeys(this.#idb.range({ upper: nowMs })));
     if (keys.length > 0) yield keys.map((key) => this.#data.delete(key));
     return keys.length;
   }
@@ -177,7 +203,7 @@ class IdbUnit implements Unit<Requests> {
   }
 
   *ops(after: number, limit: number): Steps<Requests, OpLogEntry[]> {
-    return yield* ask<OpLogEntry[]>(this.#log.getAll(this.#range.lowerBound(after, true), Math.min(limit, MOST)));
+    return yield* ask<OpLogEntry[]>(this.#log.getAll(this.#idb.range({ lower: after, lowerOpen: true }), Math.min(limit, MOST)));
   }
 
   *newestOp(): Steps<Requests, number> {
@@ -186,7 +212,7 @@ class IdbUnit implements Unit<Requests> {
   }
 
   *dropOps(upTo: number): Steps<Requests, number> {
-    const range = this.#range.upperBound(upTo);
+    const range = this.#idb.range({ upper: upTo });
     const [count] = (yield [this.#log.count(range), this.#log.delete(range)]) as [number];
     return count;
   }

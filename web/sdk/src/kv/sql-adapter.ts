@@ -8,6 +8,7 @@
  * `kv_store` has row ids: WITHOUT ROWID, a tree that holds values of 2,000 bytes among its keys was three times as slow to
  * fill and to read by key, and only `iterateKeys` was faster; with values of 200 bytes reading was faster, filling slower.
  */
+import { decode, encode } from '../codec.js';
 import { failure, StatikError } from '../errors.js';
 import type { Row, SqlValue } from '../types.js';
 import { StorageAdapter, type KeyPage, type MetaName, type Steps, type Unit } from './adapter.js';
@@ -31,8 +32,8 @@ export interface SqlDriver {
 }
 
 export interface SqlAdapterOptions extends ClockOptions {
-  /** What values are stored as. */
-  codec: Codec;
+  /** What values are stored as. Default: the package's own, typed JSON, which takes what structured clone takes. */
+  codec?: Codec;
 }
 
 const SCHEMA = [
@@ -56,7 +57,7 @@ export abstract class SqlStorageAdapter extends StorageAdapter<Sql> {
   readonly #unit: SqlUnit;
   #driver: SqlDriver | undefined;
 
-  constructor({ codec, ...clock }: SqlAdapterOptions) {
+  constructor({ codec = { encode, decode }, ...clock }: SqlAdapterOptions) {
     super(clock);
     if (typeof codec?.encode !== 'function' || typeof codec.decode !== 'function') throw failure('Invalid', 'making an adapter: codec must have encode and decode');
     this.#codec = codec;

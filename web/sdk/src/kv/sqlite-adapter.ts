@@ -19,7 +19,7 @@ export interface SqliteAdapterOptions extends SqlAdapterOptions {
  *
  * ```ts
  * const statik = await open({ name: 'app' });
- * const adapter = new SqliteStorageAdapter({ sqlite: statik.sqlite, codec });
+ * const adapter = new SqliteStorageAdapter({ sqlite: statik.sqlite });
  * await adapter.initialize('replica.db');
  * await adapter.put('greeting', { value: 'hello', hlc: adapter.clock.tick() });
  * ```

@@ -1,0 +1,156 @@
+//! Single writes that are issued together, in one transaction for each store.
+//!
+//! A group begins with its first write. Each is issued at once, so that the browser copies the value as it is then. The
+//! group is committed when nothing was added to it for a turn of the microtasks: callers who pass through an `await` or two
+//! of their own still meet. A record that is refused, is so alone; what ends the transaction fails all of them.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use js_sys::{Array, Map, Object, Promise, Reflect};
+use wasm_bindgen::closure::Closure;
+use wasm_bindgen::{JsCast, JsValue};
+use wasm_bindgen_futures::{JsFuture, future_to_promise, spawn_local};
+
+use super::database::{Attempt, Durability, begin};
+use super::js::{Connection, Event, Request, Source, Transaction};
+use super::{Failure, Result, failed, timeout, within};
+
+/// The groups of a database that are open, at most one for each store.
+pub(super) struct Groups {
+    database: String,
+    deadline_ms: f64,
+    throw: fn(Failure) -> JsValue,
+    open: Rc<RefCell<Vec<Group>>>,
+    last: RefCell<JsValue>,
+}
+
+struct Group {
+    connection: Connection,
+    store: JsValue,
+    source: Source,
+    transaction: Transaction,
+    /// One for each write.
+    requests: Array,
+    promise: Promise,
+}
+
+impl Groups {
+    pub fn new(database: &str, deadline_ms: f64, throw: fn(Failure) -> JsValue) -> Self {
+        Groups {
+            database: database.to_owned(),
+            deadline_ms,
+            throw,
+            open: Rc::default(),
+            last: RefCell::new(JsValue::UNDEFINED),
+        }
+    }
+
+    /// Issues a write, and answers its place in its group; nothing if the connection is closing.
+    pub fn put(
+        &self,
+        connection: &Connection,
+        store: &JsValue,
+        value: &JsValue,
+        key: &JsValue,
+        is_add: bool,
+    ) -> Result<Option<u32>> {
+        let doing = || format!("writing to store {} of \"{}\"", store.as_string().unwrap_or_default(), self.database);
+        let mut open = self.open.borrow_mut();
+        let known = open.iter().position(|group| group.store == *store && group.connection == *connection);
+        let group = match known {
+            Some(known) => &open[known],
+            None => match self.begin(connection, store, &doing()) {
+                Ok(group) => {
+                    open.push(group);
+                    &open[open.len() - 1]
+                }
+                Err(attempt) if attempt.is_lost => return Ok(None),
+                Err(attempt) => return Err(attempt.failure),
+            },
+        };
+        let source = &group.source;
+        let request = match (is_add, key.is_undefined()) {
+            (false, true) => source.put(value),
+            (false, false) => source.put_at(value, key),
+            (true, true) => source.add(value),
+            (true, false) => source.add_at(value, key),
+        };
+        let request = request.map_err(|thrown| failed(&thrown, &doing()))?;
+        let place = group.requests.push(&request) - 1;
+        if *self.last.borrow() != **group.promise {
+            self.last.replace(group.promise.clone().into());
+        }
+        Ok(Some(place))
+    }
+
+    /// What the group comes to that the last write went to: `{ requests, failures }`, the second a map by place.
+    pub fn last(&self) -> JsValue {
+        self.last.borrow().clone()
+    }
+
+    fn begin(&self, connection: &Connection, store: &JsValue, doing: &str) -> std::result::Result<Group, Attempt> {
+        let attempt = |thrown: JsValue| Attempt::new(&thrown, doing);
+        let transaction = begin(connection, store, "readwrite", Durability::Relaxed).map_err(attempt)?;
+        let source = transaction.object_store(store).map_err(attempt)?;
+        let requests = Array::new();
+        let settled = settle(transaction.clone(), requests.clone(), self.throw, doing.to_owned(), self.deadline_ms);
+        spawn_local(commit_when_quiet(Rc::clone(&self.open), transaction.clone(), requests.clone()));
+        Ok(Group {
+            connection: connection.clone(),
+            store: store.clone(),
+            source,
+            transaction,
+            requests,
+            promise: future_to_promise(settled),
+        })
+    }
+}
+
+async fn commit_when_quiet(open: Rc<RefCell<Vec<Group>>>, transaction: Transaction, requests: Array) {
+    let mut seen = None;
+    while seen != Some(requests.length()) {
+        seen = Some(requests.length());
+        // Its promise is resolved.
+        let _turn = JsFuture::from(Promise::resolve(&JsValue::UNDEFINED)).await;
+    }
+    open.borrow_mut().retain(|group| group.transaction != transaction);
+    // It may be aborting already; that is told by its promise.
+    let _ended = transaction.commit();
+}
+
+async fn settle(
+    transaction: Transaction,
+    requests: Array,
+    throw: fn(Failure) -> JsValue,
+    doing: String,
+    deadline_ms: f64,
+) -> std::result::Result<JsValue, JsValue> {
+    let failures = Map::new();
+    let refused = (requests.clone(), failures.clone(), doing.clone());
+    let on_error = Closure::<dyn Fn(Event)>::new(move |event: Event| {
+        let (requests, failures, doing) = &refused;
+        let request = event.target();
+        let place = requests.index_of(&request, 0);
+        let reason = request.unchecked_into::<Request>().error().unwrap_or_else(|thrown| thrown);
+        // What is aborted with the transaction is told by that.
+        if crate::errors::name(&reason) != "AbortError" {
+            event.prevent_default();
+            event.stop_propagation();
+            failures.set(&place.into(), &throw(failed(&reason, doing)));
+        }
+    });
+    transaction.set_onerror(Some(on_error.as_ref().unchecked_ref()));
+    let Some(ended) = within(deadline_ms, transaction.completed()).await else {
+        transaction.set_onerror(None);
+        // What is being committed can't be aborted any more.
+        let _ended = transaction.abort();
+        return Err(throw(timeout(&doing, deadline_ms).into()));
+    };
+    transaction.set_onerror(None);
+    ended.map_err(|reason| throw(Attempt::new(&reason, &doing).failure))?;
+    let outcome = Object::new();
+    Reflect::set(&outcome, &"requests".into(), &requests)?;
+    Reflect::set(&outcome, &"failures".into(), &failures)?;
+    Ok(outcome.into())
+}

@@ -1,0 +1,123 @@
+/**
+ * Which IndexedDB database a name means.
+ *
+ * IndexedDB cannot rename, so what replaces a database (restored, compacted) is built beside it, and one transaction here
+ * makes it the one that is meant. The catalog is a database of its own, `statik_catalog`:
+ *
+ *   databases   logical name → { physical, generation }       no entry: the physical name is the logical one
+ *   settings    what the app has decided: its instance's id, the schedule of backups …
+ *
+ * Invariants: who opens a database holds its lock shared meanwhile, who replaces one holds it exclusively, so nobody opens
+ * what is about to be replaced; the replaced one is deleted after the new one is meant, and what a crash left over by the
+ * next who replaces it.
+ */
+import { failure, StatikError } from '../errors.js';
+import { Database } from '../idb/database.js';
+import { bindings, type Environment } from '../idb/environment.js';
+import { translated } from '../idb/module.js';
+import { hold, type Release } from '../locks.js';
+
+export const CATALOG = 'statik_catalog';
+
+/** What a logical name means. */
+export interface Entry {
+  physical: string;
+  /** How often it was replaced. */
+  generation: number;
+}
+
+/** How long somebody may take to replace a database, before who waits for it gives up, in milliseconds. */
+const REPLACING_MS = 60_000;
+
+export class Catalog {
+  readonly #environment: Environment;
+  readonly #database: Database;
+  /** All databases of one origin share it, those in memory are this thread's own. */
+  readonly #isShared: boolean;
+
+  constructor(environment: Environment) {
+    this.#environment = environment;
+    this.#isShared = environment.storage === 'indexeddb';
+    this.#database = new Database(environment, CATALOG, () => this.#open());
+  }
+
+  /** Whether there can be a catalog at all: the test of an environment. */
+  async probe(): Promise<void> {
+    await this.#database.connect();
+  }
+
+  async entry(logical: string): Promise<Entry> {
+    const stored = await this.#database.get<Entry>('databases', logical);
+    if (stored === undefined) return { physical: logical, generation: 1 };
+    if (typeof stored.physical !== 'string' || !Number.isInteger(stored.generation)) {
+      throw failure('Corrupt', `the catalog's entry of database "${logical}" is ${JSON.stringify(stored)}`);
+    }
+    return stored;
+  }
+
+  /** Makes other databases the ones that are meant, all at once. */
+  async replace(entries: ReadonlyMap<string, Entry>): Promise<void> {
+    await this.#database.write([...entries].map(([key, put]) => ({ store: 'databases', put, key })), { durability: 'strict' });
+  }
+
+  async setting<T>(key: string): Promise<T | undefined> {
+    return this.#database.get<T>('settings', key);
+  }
+
+  async set(key: string, value: unknown): Promise<void> {
+    await this.#database.write([value === undefined ? { store: 'settings', delete: key } : { store: 'settings', put: value, key }], { durability: 'strict' });
+  }
+
+  /** As `set`, unless there is a value: then that is answered. One of several who do this at once is first. */
+  async settle<T>(key: string, value: T): Promise<T> {
+    return this.#database.transaction(['settings'], 'readwrite', (tx) => new Promise<T>((resolve, reject) => {
+      const store = tx.objectStore('settings');
+      const found = store.get(key);
+      found.onerror = () => reject(found.error);
+      found.onsuccess = () => {
+        if (found.result === undefined) store.put(value, key);
+        resolve(found.result ?? value);
+      };
+    }));
+  }
+
+  /** Runs `job` while nobody replaces the database; or, `exclusive`, while nobody opens it. */
+  async locked<T>(logical: string, mode: LockMode, job: () => Promise<T>): Promise<T> {
+    const release = this.#isShared ? await this.#lock(logical, mode) : () => {};
+    try {
+      return await job();
+    } finally {
+      release();
+    }
+  }
+
+  async close(): Promise<void> {
+    await this.#database.close();
+  }
+
+  async #lock(logical: string, mode: LockMode): Promise<Release> {
+    try {
+      return await hold(`statik:databases:${logical}`, { mode, signal: AbortSignal.timeout(REPLACING_MS) });
+    } catch (error) {
+      const isLate = error instanceof DOMException && error.name === 'TimeoutError';
+      if (isLate) throw failure('Busy', `database "${logical}" is being replaced or opened by another tab; waited ${REPLACING_MS} ms`);
+      throw error;
+    }
+  }
+
+  async #open(): Promise<IDBDatabase> {
+    const create = (database: IDBDatabase) => {
+      database.createObjectStore('databases');
+      database.createObjectStore('settings');
+    };
+    try {
+      return await this.#environment.records.openDatabase(CATALOG, 1, create, bindings(this.#environment));
+    } catch (error) {
+      const known = translated(error);
+      if (known instanceof StatikError && known.code === 'Conflict') {
+        throw new StatikError({ code: 'Unsupported', message: `${CATALOG} is of a newer version of Statik: ${known.message}` }, { cause: known });
+      }
+      throw known;
+    }
+  }
+}
