@@ -126,7 +126,7 @@ async function buildTypes(env) {
     rmSync(emitted, { recursive: true, force: true });
     await run(path.join(PROGRAMS, 'tsc'), ['--project', configuration, '--outDir', emitted], { cwd: CHECKOUT, env });
     // tsc reads declaration files but does not pass them on.
-    copyFileSync(path.join(sources, 'types.d.ts'), path.join(emitted, 'types.d.ts'));
+    for (const name of readdirSync(sources)) if (name.endsWith('.d.ts')) copyFileSync(path.join(sources, name), path.join(emitted, name));
     for (const name of filesUnder(DIST)) if (name.endsWith('.d.ts')) rmSync(name);
     for (const name of reachable(emitted, entries)) {
       mkdirSync(path.dirname(path.join(DIST, name)), { recursive: true });

@@ -21,7 +21,7 @@ export function lifeLock(store: string, worker: 'io' | 'engine'): string {
 
 /** Takes a lock and keeps it. */
 export async function hold(name: string, options: LockOptions = {}): Promise<Release> {
-  if (navigator.locks === undefined) return () => {};
+  if (globalThis.navigator?.locks === undefined) return () => {};
   return new Promise((resolve, reject) => {
     navigator.locks.request(name, options, (lock) => {
       if (lock === null) return reject(new DOMException('the lock is taken', 'TimeoutError'));
@@ -44,7 +44,7 @@ export async function holdStore(store: string, waitMs: number): Promise<Release>
 
 /** Calls `onFree` when the holder of a lock has let go of it. */
 export function watch(name: string, onFree: () => void): Release {
-  if (navigator.locks === undefined) return () => {};
+  if (globalThis.navigator?.locks === undefined) return () => {};
   const watching = new AbortController();
   navigator.locks.request(name, { signal: watching.signal }, onFree).catch((error: unknown) => {
     // Asked to stop watching: not a failure.

@@ -14,7 +14,7 @@
 import { failure, StatikError } from '../errors.js';
 import { Database } from '../idb/database.js';
 import { bindings, type Environment } from '../idb/environment.js';
-import { translated } from '../idb/module.js';
+import { translated } from '../records-wasm.js';
 import { hold, type Release } from '../locks.js';
 
 export const CATALOG = 'statik_catalog';

@@ -5,7 +5,7 @@
 import { failure, StatikError } from '../errors.js';
 import { Database } from '../idb/database.js';
 import { bindings, type Environment } from '../idb/environment.js';
-import { translated } from '../idb/module.js';
+import { translated } from '../records-wasm.js';
 import type { Idb } from '../idb/types.js';
 import { migrate, META, SCHEMA, type IndexedDbMigration, type Upgrading } from '../migrations/indexeddb.js';
 import { historyOf } from '../migrations/plan.js';

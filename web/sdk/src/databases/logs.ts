@@ -6,7 +6,7 @@ import type { Idb } from '../idb/types.js';
 import { request, type IndexedDbMigration } from '../migrations/indexeddb.js';
 import type { DatabaseShape } from '../migrations/schema.js';
 import * as field from './fields.js';
-import { ownFields, RecordForm, type Sealing, type Stored } from './records.js';
+import { ownFields, RecordForm, type Sealing, type Stored } from './record-form.js';
 import type { LogEntry, LogPage, LogQuery, LogRetention, LogStore, NewLogEntry } from './types.js';
 
 export const LOG_STORES: readonly LogStore[] = ['deltas', 'errors', 'actions'];

@@ -12,7 +12,7 @@ import { request } from '../migrations/indexeddb.js';
 import type { DatabaseShape } from '../migrations/schema.js';
 import type { Concept, Episode, EpisodePage, EpisodeQuery, NewConcept, NewEpisode, NewSkill, RecordPage, RecordQuery, Skill } from './types.js';
 import * as field from './fields.js';
-import { ownFields, RecordForm, type Sealing, type Stored } from './records.js';
+import { ownFields, RecordForm, type Sealing, type Stored } from './record-form.js';
 
 /** What `tags` becomes in an index that is ordered by time: `[tag, timestamp]` each. */
 const TAG_TIMES = '_tagTimes';

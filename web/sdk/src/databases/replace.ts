@@ -6,7 +6,7 @@
  * together. What a crash leaves is the old one, or the new one; the other is deleted by whoever replaces it next.
  */
 import { bindings, type Environment } from '../idb/environment.js';
-import { translated } from '../idb/module.js';
+import { translated } from '../records-wasm.js';
 import { request } from '../migrations/indexeddb.js';
 import type { Catalog, Entry } from './catalog.js';
 import type { LogicalDatabase } from './logical.js';

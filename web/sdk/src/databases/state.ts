@@ -7,7 +7,7 @@ import type { Idb, KeyRange } from '../idb/types.js';
 import { request, type IndexedDbMigration } from '../migrations/indexeddb.js';
 import type { DatabaseShape } from '../migrations/schema.js';
 import * as field from './fields.js';
-import { RecordForm, type Sealing, type Stored } from './records.js';
+import { RecordForm, type Sealing, type Stored } from './record-form.js';
 import type { SavedState } from './types.js';
 
 export const STATE_MIGRATIONS: readonly IndexedDbMigration[] = [

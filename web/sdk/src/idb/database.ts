@@ -3,7 +3,7 @@ import { decode, encode } from '../codec.js';
 import { failure, StatikError } from '../errors.js';
 import type { IdbDatabase } from '../records.js';
 import { bindings, type Environment } from './environment.js';
-import { translated } from './module.js';
+import { translated } from '../records-wasm.js';
 import type { Idb, Key, KeyRange, Page, Position, Query, Write, WriteOptions } from './types.js';
 
 export class Database implements Idb {

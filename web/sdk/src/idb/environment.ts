@@ -5,7 +5,7 @@
  */
 import { failure, StatikError } from '../errors.js';
 import type { IdbEnvironment } from '../records.js';
-import { loadRecords, translated, type Records, type WasmSource } from './module.js';
+import { loadRecords, translated, type Records, type WasmSource } from '../records-wasm.js';
 import type { IdbEvent } from './types.js';
 
 /** What opens, reads and writes. */

@@ -3,9 +3,9 @@
  *
  * Invariant: what an instance throws at a caller is a StatikError, or what the caller's own function has thrown.
  */
-import init, * as records from '../records.js';
-import { compile } from '../compile.js';
-import { StatikError } from '../errors.js';
+import init, * as records from './records.js';
+import { compile } from './compile.js';
+import { StatikError } from './errors.js';
 
 export type Records = typeof records;
 
