@@ -194,15 +194,20 @@ export const recordCases = {
 
   'the clock goes on where it was, though time went back': async (bench) => {
     const adapter = await bench.open();
-    await adapter.put('k', { value: 1, hlc: stamp(55_000) });
     await adapter.remove('k');
     const { hlc } = await adapter.get('k');
     await adapter.close();
     bench.nowMs -= 3_600_000;
-    const later = await bench.open();
-    ok(later.clock.tick() > hlc, 'a stamp above the last');
-    await later.put('k', { value: 2, hlc: later.clock.tick() });
-    equal((await later.get('k')).value, 2);
+    const second = await bench.open();
+    ok(second.clock.tick() > hlc, 'a stamp above that of a removal');
+    bench.nowMs += 3_600_000;
+    await second.put('other', { value: 1, hlc: stamp(55_000) });
+    await second.close();
+    bench.nowMs -= 3_600_000;
+    const third = await bench.open();
+    ok(third.clock.tick() > stamp(55_000), 'a stamp above what was put');
+    await third.put('other', { value: 2, hlc: third.clock.tick() });
+    equal((await third.get('other')).value, 2);
   },
 
   'a stamp from too far ahead is refused, and moves nothing': async (bench) => {
@@ -272,9 +277,12 @@ export const recordCases = {
     await all();
     await adapter.close();
     await adapter.initialize(bench.database());
-    const begun = [adapter.put('begun', record), adapter.get('begun')];
+    await adapter.batchPut(new Map(Array.from({ length: 1200 }, (_, at) => [`k${at}`, record])));
+    const keys = [];
+    const begun = [adapter.iterateKeys((key) => keys.push(key)), adapter.put('begun', record), adapter.get('begun')];
     await adapter.close();
     await Promise.all(begun);
+    ok(keys.length >= 1200, `${keys.length} of 1,200 keys were told`);
     await all();
     await adapter.close();
     await adapter.initialize(bench.database());

@@ -1,6 +1,6 @@
 /**
  * The key-value adapters' contract under Node, over SQLite in a file and in memory and over IndexedDB in memory; and what
- * only the adapter for Node has: its errors, two processes, and being killed.
+ * only the adapter for Node has: its errors, other processes, and being killed.
  */
 
 import assert from 'node:assert/strict';
@@ -148,6 +148,22 @@ test('while another process writes it is Busy, and goes on afterwards', async ()
     await adapter.put('k', { value: 3, hlc: stamp(3) });
     assert.equal((await adapter.get('k')).value, 3);
   }, { busyTimeoutMs: 1 });
+});
+
+test('two processes write to one file, and neither fails or loses anything', async () => {
+  const file = newFile();
+  await opened(file, async () => {});
+  const script = fileURLToPath(new URL('../kv/contend.mjs', import.meta.url));
+  const ends = ['a', 'b'].map((name) => new Promise((resolve) => {
+    spawn(process.execPath, [script, file, name, '2'], { stdio: ['ignore', 'ignore', 'inherit'] }).once('exit', resolve);
+  }));
+  assert.deepEqual(await Promise.all(ends), [0, 0]);
+  await opened(file, async (adapter) => {
+    const ops = await adapter.getPendingOps();
+    assert.deepEqual(ops.map(({ id }) => id), Array.from({ length: 300 }, (_, at) => at + 1));
+    for (const name of ['a', 'b']) assert.deepEqual(ops.filter(({ key }) => key === name).map(({ value }) => value), Array.from({ length: 150 }, (_, at) => at));
+    assert.equal((await adapter.get('shared')).isDeleted, true);
+  });
 });
 
 test('what fails for want of space is Quota, and leaves nothing behind', async () => {
