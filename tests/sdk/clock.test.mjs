@@ -22,6 +22,17 @@ test('stamps are written and read as the samples say', () => {
   assert.deepEqual([...samples.order].reverse().sort(compareText), samples.order);
 });
 
+test("Rust's frozen stamps are read and written", () => {
+  const lines = readFileSync(new URL('../../crates/sync/tests/hlc-v1.txt', import.meta.url), 'utf8').trim().split('\n');
+  assert.equal(lines.length, 8);
+  for (const line of lines) {
+    const [text, wallMs, counter, node] = line.split(' ');
+    const parts = { wallMs: Number(wallMs), counter: Number(counter), node: BigInt(node).toString(16).padStart(16, '0') };
+    assert.deepEqual(parseTimestamp(text), parts);
+    assert.equal(formatTimestamp(parts), text);
+  }
+});
+
 for (const { name, node, maxDriftMs, steps } of samples.clocks) {
   test(`a clock: ${name}`, () => {
     let now = 0;
