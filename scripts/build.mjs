@@ -107,7 +107,7 @@ async function buildScripts(env) {
     ...Object.entries(SCRIPTS).map(([name, source]) => `${name}=${source}`),
     ...['--bundle', '--format=esm', '--platform=browser', '--target=es2022', '--charset=utf8', '--log-level=warning'],
     // The glue is one file for all of them, so that `new URL('./statik_bg.wasm', import.meta.url)` means one place.
-    ...['--external:*/memory-indexeddb.js', '--external:better-sqlite3', ...MODULES.flatMap(({ name }) => [`--external:./${name}.js`, `--external:*/${name}.js`])],
+    ...['--external:*/memory-indexeddb.js', '--external:better-sqlite3', '--external:node:*', ...MODULES.flatMap(({ name }) => [`--external:./${name}.js`, `--external:*/${name}.js`])],
     `--outdir=${DIST}`,
   ];
   const inputs = [path.join(CHECKOUT, 'web/sdk'), path.join(CHECKOUT, 'worker')];

@@ -78,6 +78,7 @@ const PARTS = {
       ]),
   },
   build: { needs: [...NEEDS, 'sample', 'trunk'], show: (output) => (output.match(/^build: \w+_bg\.wasm \d.*$/gm) ?? []).join('; '), commands: () => [['trunk', 'build']] },
+  databases: { needs: ['node'], after: 'build', counted: true, commands: () => [nodeTest('tests/databases')] },
   e2e: {
     needs: ['node', 'sqlite3', 'browsers'],
     after: 'build',

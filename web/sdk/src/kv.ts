@@ -10,3 +10,5 @@ export { compareRecords, merge, type Canonical } from './kv/merge.js';
 export { SqliteStorageAdapter, type SqliteAdapterOptions } from './kv/sqlite-adapter.js';
 export type { SqlAdapterOptions } from './kv/sql-adapter.js';
 export type * from './kv/types.js';
+export { reconcile, Replica } from './kv/replica.js';
+export type { Reconciled, ReplicaPeer } from './kv/replica.js';

@@ -4,11 +4,16 @@
  *
  * Invariant: a call that has resolved is on the disk (WAL, synchronous=FULL), and survives the process being killed.
  */
+import { readFile } from 'node:fs/promises';
 import { failure, StatikError } from './errors.js';
 import { BetterSqlite3Driver, translated } from './kv/better-sqlite3.js';
 import { SqlStorageAdapter, type SqlAdapterOptions, type SqlDriver } from './kv/sql-adapter.js';
+import { provideRecords } from './records-wasm.js';
 
 export * from './kv.js';
+
+// Node fetches no files.
+provideRecords(async () => WebAssembly.compile(await readFile(new URL('./records_bg.wasm', import.meta.url))));
 
 export interface NodeAdapterOptions extends SqlAdapterOptions {
   /** How long to wait for another process's write, in milliseconds; the thread is blocked meanwhile. Default 5000, then `Busy`. */
