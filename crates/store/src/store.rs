@@ -233,8 +233,17 @@ impl Inner {
     }
 
     fn add(&mut self, file: PagedFile) -> u32 {
-        let number = self.next_file;
-        self.next_file += 1;
+        // The numbers of a log that nobody made may end here: then they begin anew, between those that are taken.
+        let is_taken = |number: u32| {
+            number == u32::MAX
+                || self.files.contains_key(&number)
+                || self.logs.iter().any(|log| log.names.contains_key(&number))
+        };
+        let mut number = self.next_file;
+        while is_taken(number) {
+            number = number.wrapping_add(1);
+        }
+        self.next_file = number.wrapping_add(1);
         self.numbers.insert(file.path.clone(), number);
         self.files.insert(number, file);
         number

@@ -40,6 +40,7 @@ pub(super) fn open(disk: Rc<dyn Disk>, options: Options) -> Result<Inner> {
         if options.recover == Recover::ReadOnly {
             return start_frozen(disk, options, found, Damage { aside, ..bad });
         }
+        found.may_go_on()?;
         let aside = Ok(aside?);
         found.truncate(&bad)?;
         if damage.is_some() {
@@ -85,6 +86,8 @@ struct Found {
     replay: Replay,
     /// Whether it has more than its start.
     has_records: [bool; 2],
+    /// The highest number that either has of anything.
+    highest: u64,
     damage: Option<Damage>,
 }
 
@@ -134,11 +137,13 @@ fn read(disk: &dyn Disk, open: Open, credulous: bool) -> Result<Found> {
     let mut starts = [peek(&*files[0], LOGS[0])?, peek(&*files[1], LOGS[1])?];
     let mut scanned = [None, None];
     for log in 0..2 {
-        if starts[log].is_none() {
-            // It never was a log, or it is damaged from its first byte on.
-            scanned[log] = scan_trusting(&*files[log], LOGS[log], None, credulous, &mut |_| Ok(()))?;
-            starts[log] = scanned[log].map(|scanned: Scanned| (scanned.epoch, 0));
+        if let Some((epoch, sequence)) = starts[log] {
+            reachable(log, epoch.max(sequence))?;
+            continue;
         }
+        // It never was a log, or it is damaged from its first byte on.
+        scanned[log] = scan_trusting(&*files[log], LOGS[log], None, credulous, &mut |_| Ok(()))?;
+        starts[log] = scanned[log].map(|scanned: Scanned| (scanned.epoch, 0));
     }
     // A log that never was comes after the other.
     let rank = |log: usize| starts[log].map_or(u64::MAX, |(epoch, _)| epoch);
@@ -151,6 +156,7 @@ fn read(disk: &dyn Disk, open: Open, credulous: bool) -> Result<Found> {
         target: 0,
         replay: Replay { next_transaction: 1, ..Replay::default() },
         has_records: [false; 2],
+        highest: 0,
         damage: None,
     };
     let after = match (found.scanned[1 - lower], starts[1 - lower]) {
@@ -170,7 +176,20 @@ fn read(disk: &dyn Disk, open: Open, credulous: bool) -> Result<Found> {
     let first = found.checkpointed[1 - lower].max(found.checkpointed[lower]);
     found.replay.newest = found.replay.newest.max(first);
     found.target = found.target.max(first);
+    let of_starts = starts.iter().flatten().map(|(epoch, sequence)| *epoch.max(sequence));
+    let of_records = found.scanned.iter().flatten().map(Scanned::highest);
+    let of_payloads = found.replay.newest.max(found.replay.next_transaction);
+    found.highest = of_starts.chain(of_records).fold(of_payloads, u64::max);
     Ok(found)
+}
+
+/// Refuses a number of a log that no store reaches.
+fn reachable(log: usize, number: u64) -> Result<()> {
+    if number < payload::NUMBERS {
+        return Ok(());
+    }
+    let context = format!("an epoch or a record has the number {number}, which none reaches");
+    Err(Error::new(Kind::Corrupt, context).at(LOGS[log]))
 }
 
 impl Found {
@@ -188,6 +207,9 @@ impl Found {
                 })
             })?;
             self.scanned[log] = scanned;
+            if let Some(scanned) = scanned {
+                reachable(log, scanned.last.max(scanned.first_previous.unwrap_or(0)))?;
+            }
         }
         let Some(scanned) = self.scanned[log].filter(|scanned| scanned.tail == Tail::Damaged) else { return Ok(()) };
         self.damage = Some(Damage {
@@ -199,6 +221,15 @@ impl Found {
             aside: Err(Error::new(Kind::NotFound, "it was not copied")),
         });
         Ok(())
+    }
+
+    /// Refuses to write anything where the next numbers might be ones that are refused.
+    fn may_go_on(&self) -> Result<()> {
+        if self.highest < payload::USED_UP {
+            return Ok(());
+        }
+        let context = format!("the store's numbers are used up: one is {}", self.highest);
+        Err(Error::new(Kind::Unsupported, context).at(LOGS[self.lower]))
     }
 
     /// Where the first record of the higher log follows on one that the lower has lost, that is where the damage is.
@@ -438,6 +469,10 @@ impl Replay {
 /// The store that undamaged logs hold.
 fn start(disk: Rc<dyn Disk>, options: Options, mut found: Found, damage: Option<Damage>) -> Result<Inner> {
     let (lower, higher) = (found.lower, 1 - found.lower);
+    let used_up = found.may_go_on().err();
+    if let Some(error) = used_up.clone().filter(|_| found.scanned.contains(&None)) {
+        return Err(error);
+    }
     found.replay.open_files(&*disk, Open::Create)?;
     let resume = |log: usize, new: (u64, u64, u64)| {
         let file = Rc::clone(&found.files[log]);
@@ -457,6 +492,7 @@ fn start(disk: Rc<dyn Disk>, options: Options, mut found: Found, damage: Option<
     }
     inner.job = sealed.map(|sealed| inner.job_for(sealed, target));
     inner.damage = damage;
+    inner.failed = used_up.map(|error| Error::new(Kind::ReadOnly, "the store is only read").because(error));
     Ok(inner)
 }
 
