@@ -26,7 +26,7 @@ mod recovery;
 mod stage;
 
 use std::cell::{RefCell, RefMut};
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use rustc_hash::FxHashMap;
@@ -80,7 +80,8 @@ struct Inner {
     /// What is being copied from the other.
     job: Option<Job>,
     files: FxHashMap<u32, PagedFile>,
-    numbers: HashMap<String, u32>,
+    /// In order, so that the same commits take the same way each time: hashes of what a log says would need a secret.
+    numbers: BTreeMap<String, u32>,
     next_file: u32,
     next_transaction: u64,
     ids: Ids,

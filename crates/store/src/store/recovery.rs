@@ -8,7 +8,7 @@
 //! Nothing is written but what cuts a torn tail off, what starts logs that never were, and, where it was asked for, what
 //! puts damage aside. All of it can be done again.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::collections::hash_map;
 use std::rc::Rc;
 
@@ -95,7 +95,7 @@ struct Found {
 #[derive(Default)]
 struct Replay {
     files: FxHashMap<u32, PagedFile>,
-    numbers: HashMap<String, u32>,
+    numbers: BTreeMap<String, u32>,
     indexes: [Index; 2],
     names: [FxHashMap<u32, Named>; 2],
     ids_bytes: [u64; 2],
