@@ -182,6 +182,26 @@ fn damage_is_not_cut_where_that_takes_numbers_that_are_used_up() {
 }
 
 #[test]
+fn a_record_that_was_not_read_is_not_read_once_the_other_log_was_cut() {
+    // The other log's start is bad, but its header says that the record follows on nothing.
+    let mut bad = start(2, 5, 0);
+    bad[60] ^= 1;
+    let unlike = entry(99, 1, 0, 0);
+    for entries in [named(1, "a").to_vec(), vec![unlike]] {
+        let disk = logs(&one(1, 1, 1, &entries), &bad);
+        for recover in [Recover::ReadOnly, Recover::Truncate, Recover::Refuse] {
+            let store = open_to(&disk, recover).expect("it can be read");
+            assert_eq!(
+                store.damage().map(|damage| damage.path),
+                (recover != Recover::Refuse).then(|| LOG_B.to_owned())
+            );
+            assert_eq!(store.attach("a", Open::Existing).err().map(|error| error.kind()), Some(Kind::NotFound));
+        }
+        goes_on(&disk, open_to(&disk, Recover::Refuse).expect("it is sound"));
+    }
+}
+
+#[test]
 fn files_numbers_begin_anew_where_they_end() {
     let files = [named(u32::MAX - 1, "last"), named(0, "first")].concat();
     let disk = logs(&one(1, 1, 1, &files), &start(2, 0, 0));

@@ -79,6 +79,8 @@ struct Found {
     scanned: [Option<Scanned>; 2],
     /// Which of them has the lower epoch.
     lower: usize,
+    /// The number that the lower log's first record must follow on.
+    after: Option<u64>,
     /// The commit that each start says is the newest in the files.
     checkpointed: [u64; 2],
     /// The newest commit of the lower log.
@@ -152,6 +154,7 @@ fn read(disk: &dyn Disk, open: Open, credulous: bool) -> Result<Found> {
         files,
         scanned,
         lower,
+        after: None,
         checkpointed: [0; 2],
         target: 0,
         replay: Replay { next_transaction: 1, ..Replay::default() },
@@ -159,13 +162,13 @@ fn read(disk: &dyn Disk, open: Open, credulous: bool) -> Result<Found> {
         highest: 0,
         damage: None,
     };
-    let after = match (found.scanned[1 - lower], starts[1 - lower]) {
+    found.after = match (found.scanned[1 - lower], starts[1 - lower]) {
         (None, start) => start.map(|(_, sequence)| sequence),
         // The start that would say where to begin is lost.
         (Some(_), _) => scan_trusting(&*found.files[lower], LOGS[lower], None, credulous, &mut |_| Ok(()))?
             .and_then(|lower| lower.first_previous),
     };
-    found.read_log(lower, after, credulous)?;
+    found.read_log(lower, found.after, credulous)?;
     found.target = found.replay.newest;
     if found.damage.is_none() {
         let last = found.scanned[lower].map(|lower| lower.last);
@@ -291,6 +294,8 @@ impl Found {
             self.files[log].flush()
         };
         let last = epochs.iter().map(|(_, sequence)| *sequence).fold(0, u64::max);
+        // As it was read, so that what was not is not read then, either.
+        let first = self.after.unwrap_or(last);
         match (damage.path == LOGS[lower], damage.offset) {
             (true, 0) => {
                 // Records have numbers at least as high as commits.
@@ -298,14 +303,10 @@ impl Found {
                 restart(lower, epoch + 1, last, last)
             }
             (true, _) => {
-                let first = self.scanned[lower].and_then(|low| low.first_previous);
-                restart(higher, epoch, first.unwrap_or(last), self.checkpointed[lower])?;
+                restart(higher, epoch, first, self.checkpointed[lower])?;
                 cut(lower)
             }
-            (false, 0) => {
-                let first = self.scanned[lower].and_then(|low| low.first_previous);
-                restart(higher, epoch, first.unwrap_or(last), self.checkpointed[lower])
-            }
+            (false, 0) => restart(higher, epoch, first, self.checkpointed[lower]),
             (false, _) => cut(higher),
         }
     }
