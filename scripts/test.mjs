@@ -64,7 +64,7 @@ const PARTS = {
     needs: ['rust', 'cxx'],
     counted: true,
     show: (output) => `${numbers(/^fuzz .* (\d+) runs/gm, output).reduce((sum, count) => sum + count, 0)} inputs`,
-    commands: () => [[process.execPath, 'tests/fuzz/run.mjs', '--seconds=60']],
+    commands: () => [[process.execPath, 'tests/fuzz/run.mjs']],
   },
   sdk: { needs: ['better-sqlite3'], counted: true, commands: () => [nodeTest('tests/sdk', 'tests/soak')] },
   browser: {
