@@ -1,0 +1,30 @@
+/**
+ * What can be freed without loss: operations that all peers have, records that have expired, logs beyond their retention.
+ *
+ * Invariant: what may go is decided by those who keep it; nothing here knows better.
+ */
+import * as field from '../databases/fields.js';
+import type { LogDatabase } from '../databases/logs.js';
+import type { LogRetention } from '../databases/types.js';
+import type { Pruner } from './types.js';
+
+/** Drops operations that every known peer has: the adapter holds those that one of them still needs. */
+export function opLogPruner(name: string, adapter: { pruneOpLog(lastSyncedId: number): Promise<number> }): Pruner {
+  return { name, stage: 'synced', prune: async () => ({ records: await adapter.pruneOpLog(Number.MAX_SAFE_INTEGER) }) };
+}
+
+/** Drops records whose `expiresMs` has passed. */
+export function expiredPruner(name: string, adapter: { pruneExpired(): Promise<number> }): Pruner {
+  return { name, stage: 'expired', prune: async () => ({ records: await adapter.pruneExpired() }) };
+}
+
+/** Drops log entries beyond the retention. `Invalid` if that bounds neither age nor number. */
+export function logPruner(name: string, logs: Pick<LogDatabase, 'pruneLogs'>, retention: LogRetention): Pruner {
+  const { maxAgeMs, maxCount } = retention;
+  if (maxAgeMs === undefined && maxCount === undefined) throw field.wrong('logPruner', 'retention', retention, 'one with maxAgeMs or maxCount');
+  return {
+    name,
+    stage: 'expired',
+    prune: async () => ({ records: Object.values(await logs.pruneLogs(retention)).reduce((sum, each) => sum + each, 0) }),
+  };
+}
