@@ -27,22 +27,26 @@ export interface Bounds<T> {
 
 /** Settles as `work` does, or as the bounds say. */
 export async function bounded<T>(work: Promise<T>, { clock, ms, late, signal }: Bounds<T>): Promise<T> {
-  return new Promise<T>((resolve, reject) => {
-    const onAbort = () => reject(signal.reason);
-    const timer = clock.after(ms, () => {
-      try {
-        resolve(late());
-      } catch (error) {
-        reject(error);
-      }
+  let end = () => {};
+  try {
+    return await new Promise<T>((resolve, reject) => {
+      const onAbort = () => reject(signal.reason);
+      if (signal.aborted) onAbort();
+      signal.addEventListener('abort', onAbort);
+      const timer = clock.after(ms, () => {
+        try {
+          resolve(late());
+        } catch (error) {
+          reject(error);
+        }
+      });
+      end = () => {
+        timer.cancel();
+        signal.removeEventListener('abort', onAbort);
+      };
+      work.then(resolve, reject);
     });
-    const settled = () => {
-      timer.cancel();
-      signal.removeEventListener('abort', onAbort);
-    };
-    if (signal.aborted) onAbort();
-    signal.addEventListener('abort', onAbort);
-    signal.addEventListener('abort', settled, { once: true });
-    work.then(resolve, reject).finally(settled);
-  });
+  } finally {
+    end();
+  }
 }

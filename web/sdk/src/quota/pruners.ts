@@ -21,6 +21,8 @@ export function expiredPruner(name: string, adapter: { pruneExpired(): Promise<n
 /** Drops log entries beyond the retention. `Invalid` if that bounds neither age nor number. */
 export function logPruner(name: string, logs: Pick<LogDatabase, 'pruneLogs'>, retention: LogRetention): Pruner {
   const { maxAgeMs, maxCount } = retention;
+  if (maxAgeMs !== undefined) field.time('logPruner', 'maxAgeMs', maxAgeMs);
+  if (maxCount !== undefined) field.count('logPruner', 'maxCount', maxCount, 0);
   if (maxAgeMs === undefined && maxCount === undefined) throw field.wrong('logPruner', 'retention', retention, 'one with maxAgeMs or maxCount');
   return {
     name,

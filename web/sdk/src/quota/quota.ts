@@ -203,8 +203,15 @@ export class Quota {
     }
   }
 
+  /** If that cannot be, because somebody else is at it and does not end, nothing was freed here. */
   async #pruneAll(): Promise<Freed> {
-    return await this.#alone(true, () => this.#prune(async () => false)) as Freed;
+    try {
+      return await this.#alone(true, () => this.#prune(async () => false)) ?? {};
+    } catch (error) {
+      this.#mustBeOpen();
+      this.#emit({ type: 'pruningFailed', error: StatikError.from(error) });
+      return {};
+    }
   }
 
   async #makeRoom(bytes: number): Promise<{ freed: Freed; estimate: QuotaEstimate }> {
@@ -269,12 +276,14 @@ export class Quota {
     const late = (): never => {
       throw failure('Timeout', `pruning: another tab or worker did not end its own within ${WAIT_MS} ms`);
     };
+    const held = hold(LOCK, mustWait ? { signal: waiting.signal } : { ifAvailable: true });
     let release: Release;
     try {
-      const held = hold(LOCK, mustWait ? { signal: waiting.signal } : { ifAvailable: true });
       release = await bounded(held, { clock: this.#clock, ms: WAIT_MS, late, signal: this.#closing.signal });
     } catch (error) {
       waiting.abort(error);
+      // It may have been on its way when nobody wanted it any more; if it was refused, that is what was thrown.
+      held.then((release) => release(), () => {});
       if (error instanceof DOMException && error.name === 'TimeoutError') return undefined;
       throw error;
     }

@@ -50,7 +50,7 @@ export type QuotaEvent =
   | { type: 'prunerFailed'; pruner: string; error: StatikError }
   /** The browser did not tell an estimate that nobody waited for. */
   | { type: 'estimateFailed'; error: StatikError }
-  /** Usage that is above the limit could not be brought down, and nobody waited for it. */
+  /** No pruner could run: somebody else who does not end is at it. What needed the room was tried all the same. */
   | { type: 'pruningFailed'; error: StatikError }
   /** There is no room, and this is thrown at who asked for it. */
   | { type: 'quotaExceeded'; error: StorageQuotaExceeded };
