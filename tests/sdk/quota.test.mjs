@@ -52,6 +52,9 @@ test('an estimate has what the browser tells, and no more', async () => {
   storage.quota = NaN;
   assert.deepEqual(await quota.estimate(), {});
   assert.deepEqual(await subject({ storage: {} }).quota.estimate(), {});
+  assert.deepEqual(await subject({ storage: {}, budgetBytes: 10 }).quota.estimate(), { quotaBytes: 10 });
+  assert.deepEqual(await subject({ budgetBytes: 999 }).quota.estimate(), { usageBytes: 0, quotaBytes: 999, share: 0 });
+  assert.deepEqual(await subject({ budgetBytes: 1001 }).quota.estimate(), { usageBytes: 0, quotaBytes: 1000, share: 0 });
   assert.deepEqual(await new Quota().estimate(), {}, 'a browser without a storage manager');
 });
 
@@ -436,7 +439,7 @@ test('pruners are registered by name, and no longer when they are taken back', a
 });
 
 test('options that are none are refused, and the field is named', () => {
-  const bad = { thresholds: [1.5], limitShare: 2, checkMs: -1, checkBytes: 0 };
+  const bad = { thresholds: [1.5], limitShare: 2, budgetBytes: 0, checkMs: -1, checkBytes: 0 };
   for (const [name, value] of Object.entries(bad)) assert.throws(() => new Quota({ [name]: value }), fails('Invalid', new RegExp(name)));
   assert.throws(() => new Quota({ thresholds: 0.5 }), fails('Invalid', /thresholds/));
 });

@@ -6,15 +6,16 @@
 import * as field from '../databases/fields.js';
 import type { LogDatabase } from '../databases/logs.js';
 import type { LogRetention } from '../databases/types.js';
+import type { IStorageAdapter } from '../kv/types.js';
 import type { Pruner } from './types.js';
 
 /** Drops operations that every known peer has: the adapter holds those that one of them still needs. */
-export function opLogPruner(name: string, adapter: { pruneOpLog(lastSyncedId: number): Promise<number> }): Pruner {
+export function opLogPruner(name: string, adapter: Pick<IStorageAdapter, 'pruneOpLog'>): Pruner {
   return { name, stage: 'synced', prune: async () => ({ records: await adapter.pruneOpLog(Number.MAX_SAFE_INTEGER) }) };
 }
 
 /** Drops records whose `expiresMs` has passed. */
-export function expiredPruner(name: string, adapter: { pruneExpired(): Promise<number> }): Pruner {
+export function expiredPruner(name: string, adapter: Pick<IStorageAdapter, 'pruneExpired'>): Pruner {
   return { name, stage: 'expired', prune: async () => ({ records: await adapter.pruneExpired() }) };
 }
 

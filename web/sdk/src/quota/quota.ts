@@ -53,6 +53,7 @@ export class Quota {
   readonly #onEvent: (event: QuotaEvent) => void;
   readonly #thresholds: readonly number[];
   readonly #limitShare: number;
+  readonly #budgetBytes: number;
   readonly #checkMs: number;
   readonly #checkBytes: number;
   readonly #pruners = new Map<string, Pruner>();
@@ -70,10 +71,11 @@ export class Quota {
 
   constructor(options: QuotaOptions = {}) {
     const doing = 'Quota';
-    const { thresholds = THRESHOLDS, limitShare = LIMIT_SHARE, checkMs = CHECK_MS, checkBytes = CHECK_BYTES } = options;
+    const { thresholds = THRESHOLDS, limitShare = LIMIT_SHARE, budgetBytes, checkMs = CHECK_MS, checkBytes = CHECK_BYTES } = options;
     if (!Array.isArray(thresholds)) throw field.wrong(doing, 'thresholds', thresholds, 'an array of numbers from 0 to 1');
     this.#thresholds = [...new Set(thresholds.map((each) => field.share(doing, 'thresholds', each)))].sort((a, b) => a - b);
     this.#limitShare = field.share(doing, 'limitShare', limitShare);
+    this.#budgetBytes = budgetBytes === undefined ? Infinity : field.count(doing, 'budgetBytes', budgetBytes);
     this.#checkMs = field.count(doing, 'checkMs', checkMs, 0);
     this.#checkBytes = field.count(doing, 'checkBytes', checkBytes);
     this.#storage = options.storage ?? globalThis.navigator?.storage;
@@ -86,7 +88,8 @@ export class Quota {
   async estimate(): Promise<QuotaEstimate> {
     const told = await this.#ask('the estimate of usage and quota', async () => this.#storage?.estimate?.()) ?? {};
     const usageBytes = bytesOf(told.usage);
-    const quotaBytes = bytesOf(told.quota);
+    const allowed = Math.min(bytesOf(told.quota) ?? Infinity, this.#budgetBytes);
+    const quotaBytes = allowed === Infinity ? undefined : allowed;
     const isShare = usageBytes !== undefined && quotaBytes !== undefined && quotaBytes > 0;
     return {
       ...(usageBytes !== undefined && { usageBytes }),

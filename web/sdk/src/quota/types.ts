@@ -3,7 +3,10 @@ import type { StatikError } from '../errors.js';
 import type { LogRetention } from '../databases/types.js';
 import type { StorageQuotaExceeded } from './exceeded.js';
 
-/** What the browser tells of the whole origin. Its numbers are estimates; what it does not tell is missing. */
+/**
+ * What the browser tells of the whole origin. Its numbers are estimates; what it does not tell is missing. Chrome's quota
+ * is not the one that it holds to: 10 GiB more than is used, whatever the disk has. A `budgetBytes` gives it a meaning.
+ */
 export interface QuotaEstimate {
   usageBytes?: number;
   quotaBytes?: number;
@@ -60,6 +63,8 @@ export interface QuotaSettings {
   thresholds?: readonly number[];
   /** Above this share of the quota, what can be pruned is. Default 0.8. */
   limitShare?: number;
+  /** What the app allows itself: the quota, if the browser tells none or a larger one. Default: none. */
+  budgetBytes?: number;
   /** How often usage is checked while the page is visible, in milliseconds; 0: not by time. Default 60000. */
   checkMs?: number;
   /** It is also checked when so many bytes were told to `wrote`. Default 8 MiB. */
