@@ -269,6 +269,24 @@ test('a pruner that fails in whatever way is told, and the others run', async ()
   assert.equal(clock.timers.size, 0);
 });
 
+test('a pruner that has no room for deleting is run again after the others, once', async () => {
+  const { quota, storage, calls, types, freeingAll } = subject({ thresholds: [] });
+  const runs = { once: 0, ever: 0 };
+  const prune = (name, times) => async () => {
+    calls.push(name);
+    if (++runs[name] <= times) throw new DOMException('full', 'QuotaExceededError');
+    storage.usage -= 10;
+    return { records: 1 };
+  };
+  quota.register({ name: 'once', stage: 'synced', prune: prune('once', 1) });
+  quota.register({ name: 'ever', stage: 'synced', prune: prune('ever', Infinity) });
+  freeingAll(['cache', 'expired', 10]);
+  storage.usage = 1000;
+  assert.deepEqual(await quota.ensureRoom(10), { cache: { records: 1, bytes: 10 }, once: { records: 1 } });
+  await settled();
+  assert.deepEqual([calls, types()], [['once', 'ever', 'cache', 'once', 'ever'], ['prunerFailed', 'prunerFailed', 'pruned', 'pruned', 'prunerFailed']]);
+});
+
 test('guard: a write that succeeds, or fails for something else, runs once', async () => {
   const { quota, storage, calls, freeingAll } = subject({ checkBytes: 100 });
   freeingAll(['ops', 'synced', 1]);

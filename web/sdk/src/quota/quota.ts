@@ -238,14 +238,25 @@ export class Quota {
     return made ?? asItIs;
   }
 
-  /** Runs pruners until there is enough, which is asked after each that has freed something. */
+  /**
+   * Runs pruners until there is enough, which is asked after each that has freed something. Deleting takes room, too: one
+   * that found none is run again when the others have. (Firefox has made it a transaction for deleting alone by then.)
+   */
   async #prune(isEnough: () => Promise<boolean>): Promise<Freed> {
     const freed = new Map<string, Pruned>();
-    const ordered = STAGES.flatMap((stage) => [...this.#pruners.values()].filter((pruner) => pruner.stage === stage));
-    for (const pruner of ordered) {
-      const pruned = await this.#run(pruner);
-      this.#mustBeOpen();
-      if (pruned === undefined) continue;
+    const again = new Set<Pruner>();
+    const queue = STAGES.flatMap((stage) => [...this.#pruners.values()].filter((pruner) => pruner.stage === stage));
+    for (const pruner of queue) {
+      let pruned: Pruned;
+      try {
+        pruned = await this.#run(pruner);
+      } catch (error) {
+        this.#mustBeOpen();
+        this.#emit({ type: 'prunerFailed', pruner: pruner.name, error: StatikError.from(error) });
+        if (isQuota(error) && !again.has(pruner)) queue.push(pruner);
+        again.add(pruner);
+        continue;
+      }
       freed.set(pruner.name, pruned);
       if (pruned.records === 0) continue;
       this.#emit({ type: 'pruned', pruner: pruner.name, ...pruned });
@@ -254,8 +265,7 @@ export class Quota {
     return Object.fromEntries(freed);
   }
 
-  /** Undefined if it failed. */
-  async #run(pruner: Pruner): Promise<Pruned | undefined> {
+  async #run(pruner: Pruner): Promise<Pruned> {
     const doing = `pruner "${pruner.name}"`;
     const stopping = new AbortController();
     const late = (): never => {
@@ -268,8 +278,7 @@ export class Quota {
       return { records, ...(bytes !== undefined && { bytes: field.count(doing, 'bytes', bytes, 0) }) };
     } catch (error) {
       stopping.abort(error);
-      this.#emit({ type: 'prunerFailed', pruner: pruner.name, error: StatikError.from(error) });
-      return undefined;
+      throw error;
     }
   }
 

@@ -49,7 +49,7 @@ export type QuotaEvent =
   | { type: 'persistence'; persistence: 'granted' | 'denied'; reason?: string }
   /** A pruner has freed something. */
   | { type: 'pruned'; pruner: string; records: number; bytes?: number }
-  /** A pruner failed. The others ran. */
+  /** A pruner failed. The others run, and then this one again, if it has failed with `Quota`. */
   | { type: 'prunerFailed'; pruner: string; error: StatikError }
   /** The browser did not tell an estimate that nobody waited for. */
   | { type: 'estimateFailed'; error: StatikError }
