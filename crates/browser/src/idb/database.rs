@@ -194,6 +194,7 @@ impl Database {
             let running = self.begin(connection, &stores, "readwrite", durability, &doing)?;
             let requests = issue(running.transaction(), &stores, &writes).map_err(|thrown| failed(&thrown, &doing))?;
             let completed = running.transaction().completed();
+            let completed = async { completed.await.map_err(|aborted| reason(aborted, requests.iter().cloned())) };
             finish(running, completed, &doing).await?;
             let keys = requests.iter().map(Request::result).collect::<std::result::Result<Array, _>>();
             keys.map_err(|thrown| failed(&thrown, &doing).into())
@@ -437,6 +438,16 @@ async fn finish(
     let ended = completed.await;
     running.ended();
     ended.map_err(|reason| Attempt::new(&reason, doing))
+}
+
+/// Why a transaction with these requests was aborted. If a request finds no room after `commit` was called, Firefox aborts
+/// the transaction with an `AbortError` that says nothing of it.
+pub(super) fn reason(aborted: JsValue, requests: impl IntoIterator<Item = Request>) -> JsValue {
+    if name(&aborted) != "AbortError" {
+        return aborted;
+    }
+    let mut errors = requests.into_iter().filter_map(|request| request.error().ok());
+    errors.find(|error| name(error) == "QuotaExceededError").unwrap_or(aborted)
 }
 
 /// A transaction, with the durability that is asked for.

@@ -12,7 +12,7 @@ use wasm_bindgen::closure::Closure;
 use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::{JsFuture, future_to_promise, spawn_local};
 
-use super::database::{Attempt, Durability, begin};
+use super::database::{Attempt, Durability, begin, reason};
 use super::js::{Connection, Event, Request, Source, Transaction};
 use super::{Failure, Result, failed, timeout, within};
 
@@ -148,7 +148,10 @@ async fn settle(
         return Err(throw(timeout(&doing, deadline_ms).into()));
     };
     transaction.set_onerror(None);
-    ended.map_err(|reason| throw(Attempt::new(&reason, &doing).failure))?;
+    ended.map_err(|aborted| {
+        let requests = requests.iter().map(JsCast::unchecked_into);
+        throw(Attempt::new(&reason(aborted, requests), &doing).failure)
+    })?;
     let outcome = Object::new();
     Reflect::set(&outcome, &"requests".into(), &requests)?;
     Reflect::set(&outcome, &"failures".into(), &failures)?;

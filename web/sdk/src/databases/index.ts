@@ -18,4 +18,9 @@ export type { IndexedDbMigration, UpgradingDatabase } from '../migrations/indexe
 export { validateSchema } from '../migrations/schema.js';
 export type { DatabaseShape, Difference, IndexShape, StoreShape } from '../migrations/schema.js';
 export type { Idb, IdbEvent, Key, KeyRange, Page, Query, Write, WriteOptions } from '../idb/types.js';
+export { Quota } from '../quota/quota.js';
+export type { QuotaOptions } from '../quota/quota.js';
+export { StorageQuotaExceeded } from '../quota/exceeded.js';
+export { expiredPruner, logPruner, opLogPruner } from '../quota/pruners.js';
+export type * from '../quota/types.js';
 export type * from './types.js';

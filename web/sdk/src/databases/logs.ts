@@ -29,6 +29,9 @@ const LOG = { keyPath: 'id', autoIncrement: true, indexes: { timestamp: { keyPat
 
 export const LOGS_SHAPE: DatabaseShape = { stores: { deltas: LOG, errors: LOG, actions: LOG } };
 
+/** So many entries are deleted in one transaction: what is interrupted has deleted something, and others get their turn. */
+const PRUNED = 1000;
+
 /** Entries have no key before they are stored, so sealed ones are bound to their store alone, and a nonce of their own. */
 const ENTRY = '';
 
@@ -101,12 +104,18 @@ export class LogDatabase {
   }
 
   async #prune(store: LogStore, before: number | undefined, most: number | undefined): Promise<number> {
+    let deleted = 0;
+    for (let last = PRUNED; last === PRUNED;) deleted += last = await this.#pruneSome(store, before, most);
+    return deleted;
+  }
+
+  async #pruneSome(store: LogStore, before: number | undefined, most: number | undefined): Promise<number> {
     return this.#idb.transaction([store], 'readwrite', async (tx) => {
       const entries = tx.objectStore(store);
       const total = await request(entries.count());
       const opened = entries.index('timestamp').openKeyCursor();
       let deleted = 0;
-      for (let cursor = await request(opened); cursor !== null; cursor = await request(opened)) {
+      for (let cursor = await request(opened); cursor !== null && deleted < PRUNED; cursor = await request(opened)) {
         const isOld = before !== undefined && (cursor.key as number) < before;
         const isTooMany = most !== undefined && total - deleted > most;
         if (!isOld && !isTooMany) break;

@@ -45,7 +45,7 @@ export class Database implements Idb {
 
   async write(writes: readonly Write[], { durability = 'relaxed' }: WriteOptions = {}): Promise<Key[]> {
     if (writes.length === 0) return [];
-    return settled(this.#core.write(writes, durability === 'strict'));
+    return again(() => this.#core.write(writes, durability === 'strict'));
   }
 
   async put(store: string, value: unknown, key?: Key): Promise<Key> {
@@ -64,7 +64,7 @@ export class Database implements Idb {
     stores: readonly string[], mode: 'readonly' | 'readwrite', body: (tx: IDBTransaction) => T | Promise<T>,
     { durability = 'relaxed' }: WriteOptions = {},
   ): Promise<T> {
-    return settled(this.#core.transaction(stores, mode, body, durability === 'strict')) as Promise<T>;
+    return again(() => this.#core.transaction(stores, mode, body, durability === 'strict')) as Promise<T>;
   }
 
   range({ lower, upper, lowerOpen = false, upperOpen = false }: KeyRange): IDBKeyRange {
@@ -83,7 +83,8 @@ export class Database implements Idb {
     try {
       place = core.put(store, value, key, isAdd);
     } catch (error) {
-      throw translated(error);
+      const known = translated(error);
+      if (!isRefused(known)) throw known;
     }
     const write: Write = isAdd ? { store, add: value, ...(key !== undefined && { key }) } : { store, put: value, ...(key !== undefined && { key }) };
     if (place === undefined) return (await this.write([write]))[0]!;
@@ -124,6 +125,24 @@ export function positionOf(cursor: string, doing: string): Position {
     throw new StatikError({ code: 'Invalid', message: `${doing}: the cursor ${JSON.stringify(cursor)} is none` }, { cause: error });
   }
   throw failure('Invalid', `${doing}: the cursor ${JSON.stringify(cursor)} is none`);
+}
+
+/**
+ * Runs a write, and once more if the browser did not let it change anything. After a transaction that had no room Firefox
+ * makes the next one of that connection for deleting alone, where to put is an `InvalidStateError`; the one after that may
+ * do all again.
+ */
+async function again<T>(write: () => Promise<T>): Promise<T> {
+  try {
+    return await settled(write());
+  } catch (error) {
+    if (!isRefused(error)) throw error;
+    return settled(write());
+  }
+}
+
+function isRefused(error: unknown): boolean {
+  return error instanceof StatikError ? error.code === 'Closed' : error instanceof DOMException && error.name === 'InvalidStateError';
 }
 
 async function settled<T>(work: Promise<T>): Promise<T> {
