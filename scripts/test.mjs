@@ -64,9 +64,9 @@ const PARTS = {
     needs: ['rust', 'cxx'],
     counted: true,
     show: (output) => `${numbers(/^fuzz .* (\d+) runs/gm, output).reduce((sum, count) => sum + count, 0)} inputs`,
-    commands: () => [[process.execPath, 'tests/fuzz/run.mjs', '--seconds=60']],
+    commands: () => [[process.execPath, 'tests/fuzz/run.mjs']],
   },
-  sdk: { needs: ['node'], counted: true, commands: () => [nodeTest('tests/sdk', 'tests/soak')] },
+  sdk: { needs: ['better-sqlite3'], counted: true, commands: () => [nodeTest('tests/sdk', 'tests/soak')] },
   browser: {
     needs: ['rust', 'clang', 'bindgen', 'wasm-pack', 'browsers'],
     counted: true,
@@ -78,6 +78,7 @@ const PARTS = {
       ]),
   },
   build: { needs: [...NEEDS, 'sample', 'trunk'], show: (output) => (output.match(/^build: \w+_bg\.wasm \d.*$/gm) ?? []).join('; '), commands: () => [['trunk', 'build']] },
+  databases: { needs: ['node'], after: 'build', counted: true, commands: () => [nodeTest('tests/databases')] },
   e2e: {
     needs: ['node', 'sqlite3', 'browsers'],
     after: 'build',

@@ -78,32 +78,39 @@ impl Header {
         bytes
     }
 
-    /// The header that these bytes are, of whatever version, if they are one.
+    /// The version of the header that these bytes are, if they are one.
+    fn version(bytes: &[u8; HEADER_BYTES]) -> Option<u32> {
+        let whole = bytes[..4] == MAGIC && u32_at(bytes, 52) == crc32fast::hash(&bytes[..52]);
+        whole.then(|| u32_at(bytes, 4))
+    }
+
+    /// The header that these bytes are, of whatever version, if its numbers make sense in this one.
     fn decode(bytes: &[u8; HEADER_BYTES]) -> Option<(Header, u32)> {
-        let u32_at = |at: usize| u32::from_le_bytes(bytes[at..at + 4].try_into().expect("four bytes"));
+        let version = Header::version(bytes)?;
         let u64_at = |at: usize| u64::from_le_bytes(bytes[at..at + 8].try_into().expect("eight bytes"));
-        if bytes[..4] != MAGIC || u32_at(52) != crc32fast::hash(&bytes[..52]) {
-            return None;
-        }
         let header = Header {
             epoch: u64_at(8),
             sequence: u64_at(16),
             previous: u64_at(24),
             flushed: u64_at(32),
-            payload_bytes: u32_at(40),
-            payload_crc: u32_at(44),
+            payload_bytes: u32_at(bytes, 40),
+            payload_crc: u32_at(bytes, 44),
         };
         let sane = header.epoch < MAX_NUMBER
             && header.sequence < MAX_NUMBER
             && (header.is_start() || header.sequence as u32 != 0)
             && header.previous <= header.sequence
             && header.flushed <= header.previous;
-        sane.then_some((header, u32_at(4)))
+        sane.then_some((header, version))
     }
 
     fn is_start(&self) -> bool {
         self.previous == self.sequence
     }
+}
+
+fn u32_at(bytes: &[u8; HEADER_BYTES], at: usize) -> u32 {
+    u32::from_le_bytes(bytes[at..at + 4].try_into().expect("four bytes"))
 }
 
 /// Copies what `file` holds from `offset` on to a file called `name`, durably, before it is dropped or given up. A copy

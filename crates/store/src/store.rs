@@ -26,7 +26,7 @@ mod recovery;
 mod stage;
 
 use std::cell::{RefCell, RefMut};
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use rustc_hash::FxHashMap;
@@ -80,7 +80,8 @@ struct Inner {
     /// What is being copied from the other.
     job: Option<Job>,
     files: FxHashMap<u32, PagedFile>,
-    numbers: HashMap<String, u32>,
+    /// In order, so that the same commits take the same way each time: hashes of what a log says would need a secret.
+    numbers: BTreeMap<String, u32>,
     next_file: u32,
     next_transaction: u64,
     ids: Ids,
@@ -233,8 +234,17 @@ impl Inner {
     }
 
     fn add(&mut self, file: PagedFile) -> u32 {
-        let number = self.next_file;
-        self.next_file += 1;
+        // The numbers of a log that nobody made may end here: then they begin anew, between those that are taken.
+        let is_taken = |number: u32| {
+            number == u32::MAX
+                || self.files.contains_key(&number)
+                || self.logs.iter().any(|log| log.names.contains_key(&number))
+        };
+        let mut number = self.next_file;
+        while is_taken(number) {
+            number = number.wrapping_add(1);
+        }
+        self.next_file = number.wrapping_add(1);
         self.numbers.insert(file.path.clone(), number);
         self.files.insert(number, file);
         number

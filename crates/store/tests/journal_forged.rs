@@ -2,8 +2,11 @@
 //! anything: told when the journal is opened, not when what is missing is reached, and always one that can be cut off.
 //! The fuzzer found most of them.
 
+mod forge;
+
 use std::rc::Rc;
 
+use forge::record;
 use statik_disk::{Crash, Disk, Faults, Kind, Open, SimDisk};
 use statik_store::Recover;
 use statik_store::journal::{Journal, Options};
@@ -27,16 +30,6 @@ fn put(disk: &SimDisk, file: &str, bytes: &[u8]) {
 
 fn exists(disk: &SimDisk, path: &str) -> bool {
     disk.open(path, Open::Existing).is_ok()
-}
-
-fn record(epoch: u64, sequence: u64, previous: u64, flushed: u64, payload: &[u8]) -> Vec<u8> {
-    let mut bytes = b"SLOG\x01\0\0\0".to_vec();
-    [epoch, sequence, previous, flushed].iter().for_each(|number| bytes.extend(number.to_le_bytes()));
-    [payload.len() as u32, crc32fast::hash(payload), 0].iter().for_each(|word| bytes.extend(word.to_le_bytes()));
-    bytes.extend(crc32fast::hash(&bytes).to_le_bytes());
-    bytes.extend(payload);
-    bytes.resize(bytes.len().next_multiple_of(8), 0);
-    bytes
 }
 
 /// A log with these frames, each of which says that all before it was flushed.

@@ -77,20 +77,35 @@ pub fn open(disk: &SimDisk, path: &str) -> Rc<dyn File> {
     disk.open(path, Open::Existing).expect("the file is there").into()
 }
 
-/// Whether a log's bytes have this record, its checksums right: found without the code under test.
-pub fn has_record(log: &[u8], sequence: u64, payload: &[u8]) -> bool {
-    let number = |bytes: &[u8], at: usize, len: usize| {
-        bytes[at..at + len].iter().rev().fold(0, |number, byte| number << 8 | u64::from(*byte))
-    };
-    (0..log.len()).step_by(8).any(|at| {
-        let Some(record) = log.get(at..at + RECORD_HEADER + payload.len()) else { return false };
+fn number(bytes: &[u8], at: usize, len: usize) -> u64 {
+    bytes[at..at + len].iter().rev().fold(0, |number, byte| number << 8 | u64::from(*byte))
+}
+
+/// What of a log's bytes begins with a header whose checksum is right: found without the code under test.
+fn records(log: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let behind = (0..log.len()).step_by(8).map(|at| &log[at..]);
+    behind.filter(|record| {
         record.starts_with(RECORD)
-            && number(record, 16, 8) == sequence
+            && record.len() >= RECORD_HEADER
+            && number(record, 52, 4) == u64::from(crc32fast::hash(&record[..52]))
+    })
+}
+
+/// Whether a log's bytes have this record, its checksums right.
+pub fn has_record(log: &[u8], sequence: u64, payload: &[u8]) -> bool {
+    records(log).any(|record| {
+        number(record, 16, 8) == sequence
             && number(record, 40, 4) == payload.len() as u64
             && number(record, 44, 4) == u64::from(crc32fast::hash(payload))
-            && number(record, 52, 4) == u64::from(crc32fast::hash(&record[..52]))
-            && record[RECORD_HEADER..] == *payload
+            && record[RECORD_HEADER..].starts_with(payload)
     })
+}
+
+/// Whether a header in these logs has an epoch above those that the logs are in.
+pub fn has_later_epoch(logs: &[Vec<u8>]) -> bool {
+    let epochs = |log| records(log).map(|record| number(record, 8, 8));
+    let newest = logs.iter().filter_map(|log| epochs(log).next()).max();
+    logs.iter().flat_map(|log| epochs(log)).max() > newest
 }
 
 /// Makes the checksums of an input's files right, most of the time: what lies behind them would be reached by no

@@ -5,6 +5,9 @@
  */
 import type { ErrorCode, ErrorShape } from './types.js';
 
+/** Each of the package's scripts has this class once: this is by what an error of another one's is known. */
+const BRAND = Symbol.for('statik-storage.StatikError');
+
 /** What every call of Statik fails with. `code` says what a caller can do about it; the message is for people. */
 export class StatikError extends Error implements ErrorShape {
   /** What kind of failure it is. */
@@ -16,6 +19,11 @@ export class StatikError extends Error implements ErrorShape {
   /** UTF-16 offset into the SQL at which SQLite found the error. */
   declare readonly offset?: number;
 
+  static override [Symbol.hasInstance](value: unknown): boolean {
+    const isStatikError = typeof value === 'object' && value !== null && BRAND in value;
+    return this === StatikError ? isStatikError : isStatikError && Function.prototype[Symbol.hasInstance].call(this, value);
+  }
+
   constructor(shape: ErrorShape, options?: ErrorOptions) {
     super(shape.message, options);
     this.name = 'StatikError';
@@ -23,6 +31,10 @@ export class StatikError extends Error implements ErrorShape {
     if (shape.path !== undefined) this.path = shape.path;
     if (shape.sqliteCode !== undefined) this.sqliteCode = shape.sqliteCode;
     if (shape.offset !== undefined) this.offset = shape.offset;
+  }
+
+  get [BRAND](): boolean {
+    return true;
   }
 
   /** The error in a form that postMessage keeps whole. Also what `JSON.stringify` writes. */

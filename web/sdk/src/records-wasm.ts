@@ -14,6 +14,14 @@ let instance: Promise<Records> | undefined;
 /** Where the module lies, if not beside the script; or the module itself. The first caller's counts. */
 export type WasmSource = URL | WebAssembly.Module | undefined;
 
+// Bundlers find the file by this very expression.
+let standard: () => Promise<WebAssembly.Module> = () => compile(new URL('./records_bg.wasm', import.meta.url));
+
+/** Where a script beside the module is not fetched, as under Node: how the module is had unless callers say. */
+export function provideRecords(make: () => Promise<WebAssembly.Module>): void {
+  standard = make;
+}
+
 export function loadRecords(source: WasmSource): Promise<Records> {
   return instance ??= instantiate(source).catch((error: unknown) => {
     // The next caller may have a network.
@@ -23,8 +31,7 @@ export function loadRecords(source: WasmSource): Promise<Records> {
 }
 
 async function instantiate(source: WasmSource): Promise<Records> {
-  // Bundlers find the file by this very expression.
-  const module = source instanceof WebAssembly.Module ? source : await compile(source ?? new URL('./records_bg.wasm', import.meta.url));
+  const module = source instanceof WebAssembly.Module ? source : await (source === undefined ? standard() : compile(source));
   await init({ module_or_path: module });
   return records;
 }

@@ -60,6 +60,13 @@ pub struct Scanned {
     pub tail: Tail,
 }
 
+impl Scanned {
+    /// The highest number, the epoch included, that who continues the log has to go beyond.
+    pub(crate) fn highest(&self) -> u64 {
+        [self.epoch, self.first_previous.unwrap_or(0)].into_iter().fold(self.last, u64::max)
+    }
+}
+
 /// Reads the records of a log in order, and answers how it ends; `None` if there never was one: the file has no bytes,
 /// or zeros where the start should be and no record behind them.
 ///
@@ -86,14 +93,7 @@ pub(crate) fn scan_trusting(
     each: &mut dyn FnMut(&Record) -> Result<()>,
 ) -> Result<Option<Scanned>> {
     let mut window = Window { file, path, len: file.len()?, at: 0, bytes: Vec::new() };
-    let start = match window.header(0)? {
-        Some((_, version)) if version != FORMAT_VERSION => {
-            let context = format!("the log has version {version}, this is {FORMAT_VERSION}");
-            return Err(Error::new(Kind::Unsupported, context).at(path));
-        }
-        Some((header, _)) if header.is_start() => header,
-        _ => return window.without_start(),
-    };
+    let Some(start) = window.start()? else { return window.without_start() };
     let mut scanned = Scanned {
         epoch: start.epoch,
         start: start.sequence,
@@ -130,10 +130,13 @@ pub(crate) fn scan_trusting(
     Ok(Some(scanned))
 }
 
-/// The epoch of a log and the number of its start, if that is whole.
+/// The epoch of a log and the number of its start, if the header of that is whole.
+///
+/// # Errors
+/// [`Kind::Unsupported`] if another version wrote the log.
 pub(crate) fn peek(file: &dyn File, path: &str) -> Result<Option<(u64, u64)>> {
-    let header = Window { file, path, len: file.len()?, at: 0, bytes: Vec::new() }.header(0)?;
-    Ok(header.filter(|(header, _)| header.is_start()).map(|(header, _)| (header.epoch, header.sequence)))
+    let start = Window { file, path, len: file.len()?, at: 0, bytes: Vec::new() }.start()?;
+    Ok(start.map(|start| (start.epoch, start.sequence)))
 }
 
 /// Whether the records behind the last good one lie without a gap, as far as their headers tell, and none is shorter than
@@ -192,6 +195,19 @@ impl Window<'_> {
     fn header(&mut self, offset: u64) -> Result<Option<(Header, u32)>> {
         let bytes = self.get(offset, HEADER_BYTES)?.and_then(|bytes| bytes.first_chunk());
         Ok(bytes.and_then(Header::decode))
+    }
+
+    /// The header at offset 0, if it is a start's. What another version means by its numbers is not known.
+    fn start(&mut self) -> Result<Option<Header>> {
+        let Some(bytes) = self.get(0, HEADER_BYTES)?.and_then(|bytes| bytes.first_chunk()) else { return Ok(None) };
+        let header = Header::decode(bytes).map(|(header, _)| header);
+        match Header::version(bytes) {
+            Some(version) if version != FORMAT_VERSION => {
+                let context = format!("the log has version {version}, this is {FORMAT_VERSION}");
+                Err(Error::new(Kind::Unsupported, context).at(self.path))
+            }
+            _ => Ok(header.filter(Header::is_start)),
+        }
     }
 
     /// Hands a record out if its payload is whole.

@@ -5,6 +5,7 @@
 use statik_bridge::pages::{CommitId, PAGE_BYTES};
 use statik_disk::validate_path;
 
+use super::OWN;
 use crate::log::{MAX_NUMBER, record_bytes};
 
 /// The kind of record, the page's size in a start, and a number.
@@ -17,8 +18,10 @@ const ID_BYTES: usize = 24;
 pub(super) const START_RECORD_BYTES: u64 = record_bytes(HEAD_BYTES) as u64;
 /// Files are shorter than this, which JavaScript's numbers count exactly.
 pub(super) const MAX_LEN: u64 = 1 << 53;
-/// Commits and transactions have numbers below this: whoever goes on from the highest never comes to the end of the log's.
-const NUMBERS: u64 = MAX_NUMBER / 2;
+/// Commits, transactions, and the records and epochs of a store's logs have numbers below this.
+pub(super) const NUMBERS: u64 = MAX_NUMBER / 2;
+/// A store that has a number from here on is only read: whoever goes on from a lower one never comes to [`NUMBERS`].
+pub(super) const USED_UP: u64 = NUMBERS / 2;
 
 /// What a record is about. The wire numbers are the positions here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -212,7 +215,8 @@ impl<'a> Entries<'a> {
         let padded = self.take(length.checked_next_multiple_of(8).unwrap_or(u64::MAX))?;
         let path = std::str::from_utf8(&padded[..length as usize]).map_err(|_| "a path is not UTF-8")?;
         validate_path(path).map_err(|_| "a path is none")?;
-        Ok(path)
+        // To copy commits there would be to write over what is copied.
+        if path.starts_with(OWN) { Err("a path is the store's own") } else { Ok(path) }
     }
 
     fn parse(&mut self) -> Result<Entry<'a>, &'static str> {

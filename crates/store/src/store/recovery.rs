@@ -8,7 +8,7 @@
 //! Nothing is written but what cuts a torn tail off, what starts logs that never were, and, where it was asked for, what
 //! puts damage aside. All of it can be done again.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::collections::hash_map;
 use std::rc::Rc;
 
@@ -40,6 +40,7 @@ pub(super) fn open(disk: Rc<dyn Disk>, options: Options) -> Result<Inner> {
         if options.recover == Recover::ReadOnly {
             return start_frozen(disk, options, found, Damage { aside, ..bad });
         }
+        found.may_go_on()?;
         let aside = Ok(aside?);
         found.truncate(&bad)?;
         if damage.is_some() {
@@ -78,6 +79,8 @@ struct Found {
     scanned: [Option<Scanned>; 2],
     /// Which of them has the lower epoch.
     lower: usize,
+    /// The number that the lower log's first record must follow on.
+    after: Option<u64>,
     /// The commit that each start says is the newest in the files.
     checkpointed: [u64; 2],
     /// The newest commit of the lower log.
@@ -85,6 +88,8 @@ struct Found {
     replay: Replay,
     /// Whether it has more than its start.
     has_records: [bool; 2],
+    /// The highest number that either has of anything.
+    highest: u64,
     damage: Option<Damage>,
 }
 
@@ -92,7 +97,7 @@ struct Found {
 #[derive(Default)]
 struct Replay {
     files: FxHashMap<u32, PagedFile>,
-    numbers: HashMap<String, u32>,
+    numbers: BTreeMap<String, u32>,
     indexes: [Index; 2],
     names: [FxHashMap<u32, Named>; 2],
     ids_bytes: [u64; 2],
@@ -134,11 +139,13 @@ fn read(disk: &dyn Disk, open: Open, credulous: bool) -> Result<Found> {
     let mut starts = [peek(&*files[0], LOGS[0])?, peek(&*files[1], LOGS[1])?];
     let mut scanned = [None, None];
     for log in 0..2 {
-        if starts[log].is_none() {
-            // It never was a log, or it is damaged from its first byte on.
-            scanned[log] = scan_trusting(&*files[log], LOGS[log], None, credulous, &mut |_| Ok(()))?;
-            starts[log] = scanned[log].map(|scanned: Scanned| (scanned.epoch, 0));
+        if let Some((epoch, sequence)) = starts[log] {
+            reachable(log, epoch.max(sequence))?;
+            continue;
         }
+        // It never was a log, or it is damaged from its first byte on.
+        scanned[log] = scan_trusting(&*files[log], LOGS[log], None, credulous, &mut |_| Ok(()))?;
+        starts[log] = scanned[log].map(|scanned: Scanned| (scanned.epoch, 0));
     }
     // A log that never was comes after the other.
     let rank = |log: usize| starts[log].map_or(u64::MAX, |(epoch, _)| epoch);
@@ -147,19 +154,21 @@ fn read(disk: &dyn Disk, open: Open, credulous: bool) -> Result<Found> {
         files,
         scanned,
         lower,
+        after: None,
         checkpointed: [0; 2],
         target: 0,
         replay: Replay { next_transaction: 1, ..Replay::default() },
         has_records: [false; 2],
+        highest: 0,
         damage: None,
     };
-    let after = match (found.scanned[1 - lower], starts[1 - lower]) {
+    found.after = match (found.scanned[1 - lower], starts[1 - lower]) {
         (None, start) => start.map(|(_, sequence)| sequence),
         // The start that would say where to begin is lost.
         (Some(_), _) => scan_trusting(&*found.files[lower], LOGS[lower], None, credulous, &mut |_| Ok(()))?
             .and_then(|lower| lower.first_previous),
     };
-    found.read_log(lower, after, credulous)?;
+    found.read_log(lower, found.after, credulous)?;
     found.target = found.replay.newest;
     if found.damage.is_none() {
         let last = found.scanned[lower].map(|lower| lower.last);
@@ -170,7 +179,20 @@ fn read(disk: &dyn Disk, open: Open, credulous: bool) -> Result<Found> {
     let first = found.checkpointed[1 - lower].max(found.checkpointed[lower]);
     found.replay.newest = found.replay.newest.max(first);
     found.target = found.target.max(first);
+    let of_starts = starts.iter().flatten().map(|(epoch, sequence)| *epoch.max(sequence));
+    let of_records = found.scanned.iter().flatten().map(Scanned::highest);
+    let of_payloads = found.replay.newest.max(found.replay.next_transaction);
+    found.highest = of_starts.chain(of_records).fold(of_payloads, u64::max);
     Ok(found)
+}
+
+/// Refuses a number of a log that no store reaches.
+fn reachable(log: usize, number: u64) -> Result<()> {
+    if number < payload::NUMBERS {
+        return Ok(());
+    }
+    let context = format!("an epoch or a record has the number {number}, which none reaches");
+    Err(Error::new(Kind::Corrupt, context).at(LOGS[log]))
 }
 
 impl Found {
@@ -188,6 +210,9 @@ impl Found {
                 })
             })?;
             self.scanned[log] = scanned;
+            if let Some(scanned) = scanned {
+                reachable(log, scanned.last.max(scanned.first_previous.unwrap_or(0)))?;
+            }
         }
         let Some(scanned) = self.scanned[log].filter(|scanned| scanned.tail == Tail::Damaged) else { return Ok(()) };
         self.damage = Some(Damage {
@@ -199,6 +224,15 @@ impl Found {
             aside: Err(Error::new(Kind::NotFound, "it was not copied")),
         });
         Ok(())
+    }
+
+    /// Refuses to write anything where the next numbers might be ones that are refused.
+    fn may_go_on(&self) -> Result<()> {
+        if self.highest < payload::USED_UP {
+            return Ok(());
+        }
+        let context = format!("the store's numbers are used up: one is {}", self.highest);
+        Err(Error::new(Kind::Unsupported, context).at(LOGS[self.lower]))
     }
 
     /// Where the first record of the higher log follows on one that the lower has lost, that is where the damage is.
@@ -260,6 +294,8 @@ impl Found {
             self.files[log].flush()
         };
         let last = epochs.iter().map(|(_, sequence)| *sequence).fold(0, u64::max);
+        // As it was read, so that what was not is not read then, either.
+        let first = self.after.unwrap_or(last);
         match (damage.path == LOGS[lower], damage.offset) {
             (true, 0) => {
                 // Records have numbers at least as high as commits.
@@ -267,14 +303,10 @@ impl Found {
                 restart(lower, epoch + 1, last, last)
             }
             (true, _) => {
-                let first = self.scanned[lower].and_then(|low| low.first_previous);
-                restart(higher, epoch, first.unwrap_or(last), self.checkpointed[lower])?;
+                restart(higher, epoch, first, self.checkpointed[lower])?;
                 cut(lower)
             }
-            (false, 0) => {
-                let first = self.scanned[lower].and_then(|low| low.first_previous);
-                restart(higher, epoch, first.unwrap_or(last), self.checkpointed[lower])
-            }
+            (false, 0) => restart(higher, epoch, first, self.checkpointed[lower]),
             (false, _) => cut(higher),
         }
     }
@@ -438,6 +470,10 @@ impl Replay {
 /// The store that undamaged logs hold.
 fn start(disk: Rc<dyn Disk>, options: Options, mut found: Found, damage: Option<Damage>) -> Result<Inner> {
     let (lower, higher) = (found.lower, 1 - found.lower);
+    let used_up = found.may_go_on().err();
+    if let Some(error) = used_up.clone().filter(|_| found.scanned.contains(&None)) {
+        return Err(error);
+    }
     found.replay.open_files(&*disk, Open::Create)?;
     let resume = |log: usize, new: (u64, u64, u64)| {
         let file = Rc::clone(&found.files[log]);
@@ -457,6 +493,7 @@ fn start(disk: Rc<dyn Disk>, options: Options, mut found: Found, damage: Option<
     }
     inner.job = sealed.map(|sealed| inner.job_for(sealed, target));
     inner.damage = damage;
+    inner.failed = used_up.map(|error| Error::new(Kind::ReadOnly, "the store is only read").because(error));
     Ok(inner)
 }
 

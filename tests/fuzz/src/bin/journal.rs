@@ -25,16 +25,12 @@ fuzz_mutator!(|data: &mut [u8], size: usize, max_size: usize, seed: u32| {
     size
 });
 
-fn open_to(disk: &SimDisk, recover: Recover) -> Option<Journal> {
+fn open_to(disk: &SimDisk, recover: Recover) -> Result<Journal> {
     let options = Options { recover, ..Options::default() };
-    match Journal::open(Rc::new(disk.clone()), "j", options) {
-        Ok(journal) => Some(journal),
-        Err(error) => {
-            let refused = recover == Recover::Refuse && error.kind() == Kind::Corrupt;
-            assert!(refused || error.kind() == Kind::Unsupported, "{recover:?}: {error}");
-            None
-        }
-    }
+    Journal::open(Rc::new(disk.clone()), "j", options).inspect_err(|error| {
+        let refused = recover == Recover::Refuse && error.kind() == Kind::Corrupt;
+        assert!(refused || error.kind() == Kind::Unsupported, "{recover:?}: {error}");
+    })
 }
 
 type Contents = (Option<(u64, Vec<u8>)>, Vec<(u64, Vec<u8>)>);
@@ -75,7 +71,7 @@ fn unless_used_up<T>(changed: Result<T>) -> Option<T> {
 
 fn check(disk: &SimDisk) {
     let before = FILES.map(|path| bytes(&*open(disk, path)));
-    let Some(journal) = open_to(disk, Recover::ReadOnly) else { return };
+    let Ok(journal) = open_to(disk, Recover::ReadOnly) else { return };
     let found = contents(&journal);
     let sound = |(sequence, frame): &(u64, Vec<u8>)| before[..2].iter().any(|log| has_record(log, *sequence, frame));
     assert!(found.1.iter().all(sound));
@@ -88,7 +84,7 @@ fn check(disk: &SimDisk) {
     let again = open_to(disk, Recover::ReadOnly).expect("it was opened before");
     assert_eq!((contents(&again), again.damage()), (found.clone(), damage.clone()));
     drop(again);
-    assert_eq!(open_to(disk, Recover::Refuse).is_none(), damage.is_some());
+    assert_eq!(open_to(disk, Recover::Refuse).is_err(), damage.is_some());
 
     let journal = open_to(disk, Recover::Truncate).expect("it was opened before");
     check_asides(disk, &before, journal.damage().as_ref());

@@ -61,9 +61,10 @@ export class Catalog {
     return { physical: physical!, generation: generation! };
   }
 
-  /** Makes other databases the ones that are meant, all at once. */
-  async replace(entries: ReadonlyMap<string, Entry>): Promise<void> {
-    await this.#database.write([...entries].map(([key, put]) => ({ store: 'databases', put, key })), { durability: 'strict' });
+  /** Makes other databases the ones that are meant, and sets settings, all at once. */
+  async replace(entries: ReadonlyMap<string, Entry>, settings: ReadonlyMap<string, unknown> = new Map()): Promise<void> {
+    const puts = (store: string, values: ReadonlyMap<string, unknown>) => [...values].map(([key, put]) => ({ store, put, key }));
+    await this.#database.write([...puts('databases', entries), ...puts('settings', settings)], { durability: 'strict' });
   }
 
   async setting<T>(key: string): Promise<T | undefined> {

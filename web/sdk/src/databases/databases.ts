@@ -13,7 +13,11 @@ import { environment, type Environment } from '../idb/environment.js';
 import type { Idb, IdbEvent } from '../idb/types.js';
 import type { IndexedDbMigration } from '../migrations/indexeddb.js';
 import type { DatabaseShape, Difference } from '../migrations/schema.js';
+import { logPruner } from '../quota/pruners.js';
+import { Quota } from '../quota/quota.js';
 import type { MigrationResult } from '../types.js';
+import { Backup } from './backup.js';
+import { TIMERS } from './backup-schedule.js';
 import { Catalog } from './catalog.js';
 import * as field from './fields.js';
 import { LogicalDatabase } from './logical.js';
@@ -50,10 +54,12 @@ export async function initializeDatabases(options: DatabasesOptions = {}): Promi
   const databases = new Databases(found, catalog!, () => reason, options);
   try {
     await databases.open();
+    await databases.backup.resume();
   } catch (error) {
     await databases.close();
     throw error;
   }
+  if (databases.storage === 'indexeddb') databases.quota.watch();
   return databases;
 }
 
@@ -61,6 +67,10 @@ export class Databases {
   readonly memory: MemoryDatabase;
   readonly state: StateDatabase;
   readonly logs: LogDatabase;
+  /** Export, import and automatic backups. */
+  readonly backup: Backup;
+  /** How full the origin is, and room for more. Its pruner `logs` is there if the option `quota` has a retention. */
+  readonly quota: Quota;
   readonly #environment: Environment;
   readonly #catalog: Catalog;
   readonly #reason: () => string | undefined;
@@ -70,15 +80,19 @@ export class Databases {
   readonly #logical = new Map<string, LogicalDatabase>();
 
   /** For `initializeDatabases`. */
-  constructor(environment: Environment, catalog: Catalog, reason: () => string | undefined, { name, keepStates = KEPT_STATES, onMigration }: DatabasesOptions) {
+  constructor(environment: Environment, catalog: Catalog, reason: () => string | undefined, options: DatabasesOptions) {
+    const { name, keepStates = KEPT_STATES, onMigration, onEvent, timers = TIMERS, quota: { retention, ...quota } = {} } = options;
     this.#environment = environment;
     this.#catalog = catalog;
     this.#reason = reason;
     this.#suffix = name === undefined ? '' : `@${name}`;
     this.#onMigration = onMigration;
-    this.memory = new MemoryDatabase(this.#define('statik_memory', MEMORY_MIGRATIONS, MEMORY_SHAPE).idb, undefined);
+    this.quota = new Quota({ ...quota, ...(onEvent && { onEvent }) });
+    this.memory = new MemoryDatabase(this.#define('statik_memory', MEMORY_MIGRATIONS, MEMORY_SHAPE).idb, undefined, (job, bytes) => this.quota.guard(job, bytes));
     this.state = new StateDatabase(this.#define('statik_state', STATE_MIGRATIONS, STATE_SHAPE).idb, keepStates, undefined);
     this.logs = new LogDatabase(this.#define('statik_logs', LOGS_MIGRATIONS, LOGS_SHAPE).idb, undefined);
+    this.backup = new Backup({ environment, catalog, databases: this.#logical }, this.#suffix, timers);
+    if (retention !== undefined) this.quota.register(logPruner('logs', this.logs, retention));
   }
 
   /** Memory: nothing survives this page. */
@@ -161,6 +175,8 @@ export class Databases {
   }
 
   async close(): Promise<void> {
+    await this.backup.close();
+    this.quota.close();
     await Promise.all([...this.#logical.values()].map((database) => database.close()));
     await this.#catalog.close();
   }

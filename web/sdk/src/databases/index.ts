@@ -1,6 +1,15 @@
 /** `statik-storage/databases`: structured databases on IndexedDB, for every context of an origin. */
 export { StatikError } from '../errors.js';
 export { Databases, initializeDatabases } from './databases.js';
+export type { Backup } from './backup.js';
+export type { BackupFile, ExportableSqlite, ExportOptions } from './backup-export.js';
+export type { TakeFile } from './backup-files.js';
+export type { StoredBackup } from './backup-folder.js';
+export type { BackupMetadata, BackupSummary } from './backup-format.js';
+export { inspectBackup } from './backup-reader.js';
+export type { ImportOptions, ImportReport } from './backup-restore.js';
+export type { AutoBackupOptions, BackupTarget, Timers } from './backup-schedule.js';
+export type { BackupSelection } from './backup-selection.js';
 export type { LogDatabase } from './logs.js';
 export type { MemoryDatabase } from './memory.js';
 export type { StateDatabase } from './state.js';
@@ -9,4 +18,9 @@ export type { IndexedDbMigration, UpgradingDatabase } from '../migrations/indexe
 export { validateSchema } from '../migrations/schema.js';
 export type { DatabaseShape, Difference, IndexShape, StoreShape } from '../migrations/schema.js';
 export type { Idb, IdbEvent, Key, KeyRange, Page, Query, Write, WriteOptions } from '../idb/types.js';
+export { Quota } from '../quota/quota.js';
+export type { QuotaOptions } from '../quota/quota.js';
+export { StorageQuotaExceeded } from '../quota/exceeded.js';
+export { expiredPruner, logPruner, opLogPruner } from '../quota/pruners.js';
+export type * from '../quota/types.js';
 export type * from './types.js';

@@ -77,9 +77,15 @@ export class LogicalDatabase {
     }
   }
 
-  /** The physical database that `entry` means, migrated, apart from the connection that is used. */
-  async openApart(entry: Entry): Promise<IDBDatabase> {
-    return (await this.#migrated(entry)).database;
+  /**
+   * The physical database that `entry` means, migrated to `target`, apart from the connection that is used. By default that
+   * which is meant now, and the version that the app wants.
+   */
+  async openApart(entry?: Entry, target?: number): Promise<IDBDatabase> {
+    const opened = entry === undefined
+      ? await this.#catalog.locked(this.name, 'shared', async () => this.#migrated(await this.#catalog.entry(this.name), target))
+      : await this.#migrated(entry, target);
+    return opened.database;
   }
 
   async close(): Promise<void> {
@@ -94,10 +100,10 @@ export class LogicalDatabase {
     });
   }
 
-  #migrated({ physical }: Entry): Promise<MigrationResult & { database: IDBDatabase }> {
+  #migrated({ physical }: Entry, target = this.#target): Promise<MigrationResult & { database: IDBDatabase }> {
     const { migrations, onProgress } = this.definition;
     return migrate((version, upgrade) => this.#attempt(physical, version, upgrade), migrations, {
-      ...(this.#target !== undefined && { target: this.#target }),
+      ...(target !== undefined && { target }),
       ...(onProgress && { onProgress: (progress) => onProgress({ ...progress, database: this.name }) }),
     });
   }

@@ -29,8 +29,8 @@ const LOG = { keyPath: 'id', autoIncrement: true, indexes: { timestamp: { keyPat
 
 export const LOGS_SHAPE: DatabaseShape = { stores: { deltas: LOG, errors: LOG, actions: LOG } };
 
-/** How many entries are deleted in one transaction, which must end within the deadline. */
-const PRUNED = 2000;
+/** So many entries are deleted in one transaction: what is interrupted has deleted something, and others get their turn. */
+const PRUNED = 1000;
 
 /** Entries have no key before they are stored, so sealed ones are bound to their store alone, and a nonce of their own. */
 const ENTRY = '';
@@ -94,13 +94,7 @@ export class LogDatabase {
     for (const store of field.texts(doing, 'stores', stores)) storeOf(doing, store as LogStore);
     const before = maxAgeMs === undefined ? undefined : Date.now() - maxAgeMs;
     const deleted: Record<LogStore, number> = { deltas: 0, errors: 0, actions: 0 };
-    for (const store of stores) {
-      let pruned: number;
-      do {
-        pruned = await this.#prune(store, before, maxCount);
-        deleted[store] += pruned;
-      } while (pruned === PRUNED);
-    }
+    for (const store of stores) deleted[store] = await this.#prune(store, before, maxCount);
     return deleted;
   }
 
@@ -108,8 +102,13 @@ export class LogDatabase {
     return await this.#idb.put(store, this.#forms[store].toStored(fields, ENTRY)) as number;
   }
 
-  /** One transaction's worth. */
   async #prune(store: LogStore, before: number | undefined, most: number | undefined): Promise<number> {
+    let deleted = 0;
+    for (let last = PRUNED; last === PRUNED;) deleted += last = await this.#pruneSome(store, before, most);
+    return deleted;
+  }
+
+  async #pruneSome(store: LogStore, before: number | undefined, most: number | undefined): Promise<number> {
     return this.#idb.transaction([store], 'readwrite', async (tx) => {
       const entries = tx.objectStore(store);
       const total = await request(entries.count());

@@ -12,6 +12,7 @@ import { request } from '../migrations/indexeddb.js';
 import type { DatabaseShape } from '../migrations/schema.js';
 import type { Concept, Episode, EpisodePage, EpisodeQuery, NewConcept, NewEpisode, NewSkill, RecordPage, RecordQuery, Skill } from './types.js';
 import * as field from './fields.js';
+import { sizeOf } from './size.js';
 import { ownFields, RecordForm, type Sealing, type Stored } from './record-form.js';
 
 /** What `tags` becomes in an index that is ordered by time: `[tag, timestamp]` each. */
@@ -84,12 +85,18 @@ async function eachRecord(store: IDBObjectStore, change: (record: Stored) => Sto
 /** The stores that hold records with an `id`. */
 type StoreName = 'episodes' | 'concepts' | 'skills';
 
+/** Runs a write of about so many bytes; again, if there was no room and there is now. */
+export type Guard = <T>(job: () => Promise<T>, bytes: number) => Promise<T>;
+
 export class MemoryDatabase {
   readonly #idb: Idb;
+  readonly #guard: Guard;
   readonly #forms: Record<StoreName, RecordForm>;
 
-  constructor(idb: Idb, sealing: Sealing | undefined) {
+  /** `guard` runs what writes much. */
+  constructor(idb: Idb, sealing: Sealing | undefined, guard: Guard = (job) => job()) {
     this.#idb = idb;
+    this.#guard = guard;
     const form = (store: StoreName, clear: string[]) => new RecordForm(idb.name, store, clear, sealing);
     this.#forms = {
       episodes: form('episodes', ['id', 'timestamp', 'salience', 'tags', TAG_TIMES]),
@@ -103,11 +110,16 @@ export class MemoryDatabase {
     return this.#store('episodes', asEpisode('storeEpisode', episode));
   }
 
-  /** As `storeEpisode` of each; all of them or none. */
+  /**
+   * As `storeEpisode` of each; all of them or none. If there is no room, what can be pruned is, and they are written once
+   * more, so they must not be changed before this is over. Then it fails with `StorageQuotaExceeded`.
+   */
   async storeEpisodes(episodes: readonly NewEpisode[]): Promise<string[]> {
     if (!Array.isArray(episodes)) throw failure('Invalid', `storeEpisodes: an array was expected, not ${typeof episodes}`);
     const stored = (episodes as readonly NewEpisode[]).map((episode, index) => asEpisode(`storeEpisodes, episode ${index}`, episode));
-    await this.#idb.write(stored.map((fields) => ({ store: 'episodes', put: this.#forms.episodes.toStored(fields, fields.id as string) })));
+    const writes = stored.map((fields) => ({ store: 'episodes', put: this.#forms.episodes.toStored(fields, fields.id as string) }));
+    // Measuring all would cost more than it is good for: they are taken to be like the first.
+    await this.#guard(() => this.#idb.write(writes), sizeOf(writes[0]?.put) * writes.length);
     return stored.map(({ id }) => id as string);
   }
 

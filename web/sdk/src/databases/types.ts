@@ -1,5 +1,7 @@
 /** The shapes of the three databases. No code lives here. */
+import type { Timers } from './backup-schedule.js';
 import type { IdbEvent } from '../idb/types.js';
+import type { DatabasesQuota, QuotaEvent } from '../quota/types.js';
 import type { MigrationEntry, MigrationProgress } from '../types.js';
 
 export interface DatabasesOptions {
@@ -13,11 +15,15 @@ export interface DatabasesOptions {
   keepStates?: number;
   /** Where `records_bg.wasm` lies, if not beside the module; or the module itself. */
   wasm?: string | URL | WebAssembly.Module;
-  onEvent?: (event: IdbEvent) => void;
+  onEvent?: (event: IdbEvent | QuotaEvent) => void;
+  /** When usage is told, when what can be pruned is, and which logs may go. */
+  quota?: DatabasesQuota;
   /** Called before each step of a migration. */
   onMigration?: (progress: MigrationProgress & { database: string }) => void;
   /** In place of the browser's: for tests. */
   factory?: IDBFactory;
+  /** In place of the clock that automatic backups go by: for tests. */
+  timers?: Timers;
 }
 
 /** Where the databases are, and what has become of them. */

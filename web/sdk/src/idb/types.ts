@@ -1,5 +1,7 @@
 /** The shapes of IndexedDB as Statik uses it. No code lives here. */
 
+import type { ErrorShape } from '../types.js';
+
 export type Key = IDBValidKey;
 
 /** Bounds of keys; a missing one is none. An `IDBKeyRange` is one, too. */
@@ -62,10 +64,16 @@ export interface IdbEvent {
    * - `lost`: the browser has closed it, or did not answer. The next call opens it again.
    * - `reopened`: it was.
    * - `fallback`: IndexedDB cannot be used; everything is in memory, and gone with the page.
+   * - `backup`: an automatic backup was made, or, with `error`, was not; or a backup of `database` could not be read as of
+   *   one moment.
    */
-  type: 'blocked' | 'versionchange' | 'lost' | 'reopened' | 'fallback';
+  type: 'blocked' | 'versionchange' | 'lost' | 'reopened' | 'fallback' | 'backup';
+  /** Empty where it concerns all. */
   database: string;
   reason: string;
+  /** The name of the backup that was made. */
+  file?: string;
+  error?: ErrorShape;
 }
 
 /**

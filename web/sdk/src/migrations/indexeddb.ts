@@ -232,7 +232,7 @@ const CODES: Readonly<Record<string, ErrorCode>> = {
   TimeoutError: 'Timeout',
 };
 
-/** A DOMException as a StatikError; anything else as it is. */
+/** What IndexedDB has thrown as a StatikError; anything else as it is. */
 export function translated(thrown: unknown): unknown {
   if (!(thrown instanceof DOMException)) return thrown;
   if (thrown.name === 'TransactionInactiveError') {
