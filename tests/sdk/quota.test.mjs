@@ -6,7 +6,7 @@ import { mulberry32 } from '../e2e/random.mjs';
 import { load } from './load.mjs';
 import { FakeClock, FakeLocks, FakeStorage, freeing, settled } from './quota-fakes.mjs';
 
-const { Quota, StorageQuotaExceeded, StatikError, expiredPruner, logPruner, opLogPruner } = await load(
+const { LARGE_BYTES, Quota, StorageQuotaExceeded, StatikError, expiredPruner, logPruner, opLogPruner } = await load(
   "export * from './quota/quota.js'; export * from './quota/exceeded.js'; export * from './quota/pruners.js'; export { StatikError } from './errors.js'",
 );
 
@@ -299,6 +299,14 @@ test('guard: a write that succeeds, or fails for something else, runs once', asy
   await quota.guard(async () => {}, 100);
   await settled();
   assert.equal(storage.estimates, 1, 'what was written counts');
+});
+
+test('guard: a large write runs only if it fits', async () => {
+  const { quota, storage, calls, freeingAll } = subject();
+  freeingAll(['ops', 'synced', 10_000_000]);
+  [storage.usage, storage.quota] = [12_000_000, 20_000_000];
+  assert.deepEqual([await quota.guard(async () => [...calls], LARGE_BYTES - 1), await quota.guard(async () => [...calls], LARGE_BYTES)], [[], ['ops']]);
+  await assert.rejects(quota.guard(() => assert.fail('it does not fit'), 19_000_000), StorageQuotaExceeded);
 });
 
 test('guard: a write that fails for the quota runs again after all pruners, whatever the estimate says', async () => {
