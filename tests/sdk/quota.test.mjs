@@ -2,12 +2,15 @@
 
 import assert from 'node:assert/strict';
 import { afterEach, beforeEach, test } from 'node:test';
+import { IDBFactory, IDBKeyRange } from 'fake-indexeddb';
 import { mulberry32 } from '../e2e/random.mjs';
+import { START_MS, stamp } from '../kv/bench.mjs';
+import { openIdb } from '../kv/idb.mjs';
 import { load } from './load.mjs';
 import { FakeClock, FakeLocks, FakeStorage, freeing, settled } from './quota-fakes.mjs';
 
-const { Quota, StorageQuotaExceeded, StatikError, expiredPruner, logPruner, opLogPruner } = await load(
-  "export * from './quota/quota.js'; export * from './quota/exceeded.js'; export * from './quota/pruners.js'; export { StatikError } from './errors.js'",
+const { IdbStorageAdapter, LARGE_BYTES, Quota, StorageQuotaExceeded, StatikError, expiredPruner, logPruner, opLogPruner } = await load(
+  "export * from './quota/quota.js'; export * from './quota/exceeded.js'; export * from './quota/pruners.js'; export * from './kv/idb-adapter.js'; export { StatikError } from './errors.js'",
 );
 
 const SEED = 20260307;
@@ -301,6 +304,14 @@ test('guard: a write that succeeds, or fails for something else, runs once', asy
   assert.equal(storage.estimates, 1, 'what was written counts');
 });
 
+test('guard: a large write runs only if it fits', async () => {
+  const { quota, storage, calls, freeingAll } = subject();
+  freeingAll(['ops', 'synced', 10_000_000]);
+  [storage.usage, storage.quota] = [12_000_000, 20_000_000];
+  assert.deepEqual([await quota.guard(async () => [...calls], LARGE_BYTES - 1), await quota.guard(async () => [...calls], LARGE_BYTES)], [[], ['ops']]);
+  await assert.rejects(quota.guard(() => assert.fail('it does not fit'), 19_000_000), StorageQuotaExceeded);
+});
+
 test('guard: a write that fails for the quota runs again after all pruners, whatever the estimate says', async () => {
   for (const error of [full(), new DOMException('full', 'QuotaExceededError'), { code: 'Quota', message: 'of another bundle' }]) {
     const { quota, calls, freeingAll } = subject();
@@ -473,4 +484,28 @@ test('pruners of adapters and logs ask their owners', async () => {
   ]);
   assert.deepEqual(asked, [Number.MAX_SAFE_INTEGER, retention]);
   for (const bad of [{}, { stores: ['deltas'] }, { maxAgeMs: NaN }, { maxCount: -1 }]) assert.throws(() => logPruner('c', logs, bad), fails('Invalid'));
+});
+
+test('the pruners of an adapter free what every peer has, and what has expired, and nothing else', async () => {
+  const platform = { indexedDB: new IDBFactory(), IDBKeyRange };
+  const nowMs = START_MS;
+  const adapter = new IdbStorageAdapter({ databases: { database: (name, migrations) => openIdb(platform, name, migrations) }, now: () => nowMs });
+  await adapter.initialize('kv');
+  const put = (expiresMs) => ({ value: 1, hlc: stamp(0), ...(expiresMs && { expiresMs }) });
+  await adapter.batchPut(new Map([['old', put(nowMs - 1)], ['new', put(nowMs + 1)], ['lasting', put()]]));
+  for (const key of 'abcd') await adapter.appendOpLog({ key, opType: 'remove', hlc: stamp(0) });
+  for (const [peer, id] of [['near', 4], ['far', 2]]) {
+    await adapter.registerPeer(peer);
+    await adapter.acknowledge(peer, id);
+  }
+  const { quota, storage } = subject();
+  quota.register(expiredPruner('expired', adapter));
+  quota.register(opLogPruner('op-log', adapter));
+  storage.usage = 1000;
+  assert.deepEqual(await quota.ensureRoom(0), { 'op-log': { records: 2 }, expired: { records: 1 } });
+  assert.deepEqual((await adapter.getPendingOps()).map(({ id }) => id), [3, 4]);
+  const keys = [];
+  await adapter.iterateKeys((key) => keys.push(key));
+  assert.deepEqual(keys, ['lasting', 'new']);
+  await adapter.close();
 });

@@ -7,6 +7,7 @@
 import { failure } from '../errors.js';
 import { cursorOf, positionOf } from '../idb/database.js';
 import type { Idb, KeyRange, Position } from '../idb/types.js';
+import { LARGE_BYTES } from '../quota/quota.js';
 import type { IndexedDbMigration } from '../migrations/indexeddb.js';
 import { request } from '../migrations/indexeddb.js';
 import type { DatabaseShape } from '../migrations/schema.js';
@@ -118,8 +119,7 @@ export class MemoryDatabase {
     if (!Array.isArray(episodes)) throw failure('Invalid', `storeEpisodes: an array was expected, not ${typeof episodes}`);
     const stored = (episodes as readonly NewEpisode[]).map((episode, index) => asEpisode(`storeEpisodes, episode ${index}`, episode));
     const writes = stored.map((fields) => ({ store: 'episodes', put: this.#forms.episodes.toStored(fields, fields.id as string) }));
-    // Measuring all would cost more than it is good for: they are taken to be like the first.
-    await this.#guard(() => this.#idb.write(writes), sizeOf(writes[0]?.put) * writes.length);
+    await this.#guard(() => this.#idb.write(writes), sizeTogether(writes));
     return stored.map(({ id }) => id as string);
   }
 
@@ -323,6 +323,12 @@ function bounds(lower: number | undefined, upper: number | undefined): KeyRange 
 function positionIn(stored: Stored, by: Wanted['by'], tag: string | undefined): Position {
   const own = stored[by] as number;
   return { key: tag === undefined ? own : [tag, own], primary: stored.id as string };
+}
+
+/** Of a small batch it takes them to be like the first: to measure all would cost more than it is good for. */
+function sizeTogether(writes: readonly { put: Stored }[]): number {
+  const likeTheFirst = sizeOf(writes[0]?.put) * writes.length;
+  return likeTheFirst < LARGE_BYTES ? likeTheFirst : writes.reduce((sum, { put }) => sum + sizeOf(put), 0);
 }
 
 function asEpisode(doing: string, episode: object): Stored {

@@ -35,7 +35,9 @@ export interface QuotaOptions extends QuotaSettings {
 const THRESHOLDS = [0.6, 0.8, 0.95];
 const LIMIT_SHARE = 0.8;
 const CHECK_MS = 60_000;
-const CHECK_BYTES = 8 * 1024 * 1024;
+/** A write that is worth a question to the browser. */
+export const LARGE_BYTES = 8 * 1024 * 1024;
+const CHECK_BYTES = LARGE_BYTES;
 const STAGES: readonly PruneStage[] = ['synced', 'expired'];
 /** Held by who prunes. */
 const LOCK = 'statik:quota';
@@ -172,12 +174,13 @@ export class Quota {
 
   /**
    * Runs a write. If it fails with `Quota`, all pruners run, and it is run a second time: it must not have done anything
-   * when it failed. `bytes` is what it writes, for `wrote`.
+   * when it failed. `bytes` is what it writes, for `wrote`; from `LARGE_BYTES` on, `ensureRoom` comes first.
    *
-   * @throws `StorageQuotaExceeded` if it fails with `Quota` again, and whatever else it fails with.
+   * @throws `StorageQuotaExceeded` if it does not fit, or fails with `Quota` again, and whatever else it fails with.
    */
   async guard<T>(job: () => Promise<T>, bytes = 0): Promise<T> {
     field.count('guard', 'bytes', bytes, 0);
+    if (bytes >= LARGE_BYTES) await this.ensureRoom(bytes);
     const done = await this.#attempt(job);
     this.wrote(bytes);
     return done;
