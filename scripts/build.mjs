@@ -157,7 +157,7 @@ function reachable(folder, entries) {
 async function buildSite(env) {
   const site = env.TRUNK_STAGING_DIR;
   if (!site) throw new Failure('`--site` is for Trunk, which says in TRUNK_STAGING_DIR where it builds: run `npm start`.');
-  const args = ['web/demo/src/main.ts', '--bundle', '--format=esm', '--target=es2022', '--charset=utf8', '--external:statik-storage', '--log-level=warning', `--outdir=${site}`];
+  const args = ['web/demo/src/main.ts', '--bundle', '--format=esm', '--target=es2022', '--charset=utf8', '--external:statik-storage', '--external:statik-storage/databases', '--log-level=warning', `--outdir=${site}`];
   await run(path.join(PROGRAMS, 'esbuild'), args, { cwd: CHECKOUT, env });
   cpSync(DIST, path.join(site, 'statik'), { recursive: true });
   const files = path.join(CHECKOUT, 'web/demo/public');

@@ -4,7 +4,7 @@ import { element } from './dom.js';
 /** Asks for a line of text; undefined if the person thinks better of it. */
 export function ask(title: string, label: string, value: string, action: string): Promise<string | undefined> {
   const input = element('input', { name: 'answer', value, required: true, autocomplete: 'off', spellcheck: 'false', maxlength: 80 });
-  return question(title, action, false, element('label', {}, label, input)).then((agreed) => {
+  return agreed(title, action, false, element('label', {}, label, input)).then((agreed) => {
     const answer = input.value.trim();
     return agreed && answer !== '' ? answer : undefined;
   });
@@ -12,7 +12,7 @@ export function ask(title: string, label: string, value: string, action: string)
 
 /** Asks before something that cannot be undone. */
 export function confirmed(title: string, text: string, action: string): Promise<boolean> {
-  return question(title, action, true, element('p', {}, text));
+  return agreed(title, action, true, element('p', {}, text));
 }
 
 /** Shows a value whole. */
@@ -21,14 +21,22 @@ export function show(title: string, text: string): void {
   open(title, element('pre', { class: 'value', tabindex: 0 }, text), [element('button', { value: 'close', class: 'primary' }, 'Close'), copy]);
 }
 
-function question(title: string, action: string, dangerous: boolean, content: HTMLElement): Promise<boolean> {
+/** Shows something, a text or a form, and asks whether to go on with it. */
+export function agreed(title: string, action: string, dangerous: boolean, content: HTMLElement): Promise<boolean> {
   const cancel = element('button', { value: 'cancel', formnovalidate: true }, 'Cancel');
   const agree = element('button', { value: 'agree', class: dangerous ? 'danger' : 'primary' }, action);
   // Enter in a field presses the form's first button.
   const dialog = open(title, content, [agree, cancel]);
   if (dangerous) cancel.focus();
-  content.querySelector('input')?.select();
+  const first = content.querySelector('input, textarea, select');
+  if (first instanceof HTMLInputElement) first.select();
   return new Promise((resolve) => dialog.addEventListener('close', () => resolve(dialog.returnValue === 'agree')));
+}
+
+/** Shows content with buttons of its own beside Close; answers the value of the one that was pressed. */
+export function present(title: string, content: HTMLElement, ...buttons: HTMLButtonElement[]): Promise<string> {
+  const dialog = open(title, content, [element('button', { value: 'close', class: 'primary' }, 'Close'), ...buttons]);
+  return new Promise((resolve) => dialog.addEventListener('close', () => resolve(dialog.returnValue)));
 }
 
 function open(title: string, content: HTMLElement, buttons: HTMLElement[]): HTMLDialogElement {

@@ -21,6 +21,11 @@ export function duration(ms: number): string {
   return `${Math.floor(ms / 60_000)} min ${Math.round((ms % 60_000) / 1000)} s`;
 }
 
+/** A time in milliseconds, in the person's zone, so that the order of texts is that of times. */
+export function moment(ms: number): string {
+  return new Date(ms).toLocaleString('sv-SE');
+}
+
 /** What a person is told of a failure: the message, and the codes to search for. */
 export function explanation(error: unknown): string {
   if (!(error instanceof StatikError)) return error instanceof Error ? error.message : String(error);

@@ -24,11 +24,21 @@ const CELL_CHARACTERS = 300;
 
 const EMPTY: ResultSet = { sql: '', columns: [], rows: [], truncated: false };
 
+export interface GridListeners {
+  /** A cell is to be shown whole. */
+  onInspect: (column: string, value: SqlValue, row: number) => void;
+  onSelect?: (row: number) => void;
+  /** The last rows are in view: there is room for more. */
+  onEnd?: () => void;
+}
+
 export class Grid {
   readonly #root: HTMLElement;
   readonly #head = element('div', { class: 'grid-head', role: 'row', 'aria-rowindex': 1 });
   readonly #body = element('div', { class: 'grid-body', role: 'rowgroup' });
-  readonly #onInspect: (column: string, value: SqlValue) => void;
+  readonly #listeners: GridListeners;
+  /** What the ids of its cells begin with: each grid of the page has another. */
+  readonly #prefix: string;
   #result = EMPTY;
   /** Left edges of the columns, and the right edge of the last. */
   #edges: number[] = [0];
@@ -41,9 +51,10 @@ export class Grid {
   #selected: { row: number; column: number } | undefined;
   #frame = 0;
 
-  constructor(root: HTMLElement, onInspect: (column: string, value: SqlValue) => void) {
+  constructor(root: HTMLElement, listeners: GridListeners, prefix = 'cell') {
     this.#root = root;
-    this.#onInspect = onInspect;
+    this.#listeners = listeners;
+    this.#prefix = prefix;
     root.append(this.#head, this.#body);
     root.addEventListener('scroll', () => this.#schedule(), { passive: true });
     root.addEventListener('keydown', (event) => this.#key(event));
@@ -69,6 +80,13 @@ export class Grid {
   /** The result has grown: draws that with the next frame. */
   grow(): void {
     this.#schedule();
+  }
+
+  /** Rows have changed or gone: draws what is in view anew, where it is. */
+  redraw(): void {
+    if (this.#selected && this.#selected.row >= this.#result.rows.length) this.#selected = undefined;
+    this.#visibleColumns = '';
+    this.#render();
   }
 
   /** Draws now what has grown. */
@@ -149,6 +167,7 @@ export class Grid {
     for (const line of this.#spare) line.remove();
     this.#spare = [];
     this.#markSelected();
+    if (rows.length > 0 && last === rows.length) this.#listeners.onEnd?.();
   }
 
   /** The first column in view, and the one after the last. */
@@ -179,7 +198,7 @@ export class Grid {
       if (!(cell instanceof HTMLElement)) continue;
       const value = values[column] ?? null;
       cell.className = `grid-cell ${kindOf(value)}`;
-      cell.id = `cell-${row}-${column}`;
+      cell.id = `${this.#prefix}-${row}-${column}`;
       cell.setAttribute('aria-colindex', String(column + 1));
       cell.textContent = cellText(value);
       this.#put(cell, column);
@@ -189,7 +208,7 @@ export class Grid {
   }
 
   #point(event: PointerEvent): void {
-    const [, row, column] = /^cell-(\d+)-(\d+)$/.exec((event.target as HTMLElement).id) ?? [];
+    const [, row, column] = /-(\d+)-(\d+)$/.exec((event.target as HTMLElement).id) ?? [];
     if (row !== undefined && column !== undefined) this.#select(Number(row), Number(column));
   }
 
@@ -218,6 +237,7 @@ export class Grid {
     const { rows, columns } = this.#result;
     const chosen = { row: clamp(row, rows.length - 1), column: clamp(column, columns.length - 1) };
     this.#selected = chosen;
+    this.#listeners.onSelect?.(chosen.row);
     const top = chosen.row * ROW_PX;
     const visible = this.#root.clientHeight - ROW_PX;
     if (top < this.#root.scrollTop) this.#root.scrollTop = top;
@@ -231,7 +251,7 @@ export class Grid {
 
   #markSelected(): void {
     this.#body.querySelector('.selected')?.classList.remove('selected');
-    const id = this.#selected ? `cell-${this.#selected.row}-${this.#selected.column}` : '';
+    const id = this.#selected ? `${this.#prefix}-${this.#selected.row}-${this.#selected.column}` : '';
     document.getElementById(id)?.classList.add('selected');
     if (id) this.#root.setAttribute('aria-activedescendant', id);
     else this.#root.removeAttribute('aria-activedescendant');
@@ -240,7 +260,7 @@ export class Grid {
   #inspect(): void {
     if (!this.#selected) return;
     const { row, column } = this.#selected;
-    this.#onInspect(this.#result.columns[column] ?? '', this.#result.rows[row]?.[column] ?? null);
+    this.#listeners.onInspect(this.#result.columns[column] ?? '', this.#result.rows[row]?.[column] ?? null, row);
   }
 
   /** Drags a column's right edge. */

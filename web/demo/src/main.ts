@@ -1,17 +1,23 @@
 /**
- * The page: opens the store, says so plainly where that fails, and connects files, drawer and theme with the studio.
+ * The page: opens the store when the SQL view is first shown, says so plainly where that fails, and connects files, drawer
+ * and theme with the studio and the databases.
  *
- * `<html data-state>` is `opening`, then `ready` or `failed`.
+ * `<html data-state>` is `opening`, then `ready` or `failed`; `<html data-view>` is the view that shows.
  */
 import { open, StatikError, type OpenOptions, type Statik, type StatikEvent } from 'statik-storage';
+import { DatabasesPage } from './databases/page.js';
 import { byId, element } from './dom.js';
 import { bytes, explanation } from './format.js';
 import { showProblem } from './problem.js';
 import { Studio } from './studio.js';
+import { currentView, followAddress } from './views.js';
 
 const SAMPLE_URL = './sample.db';
 const THEME = 'studio.theme';
 const root = document.documentElement;
+/** Once its store is open. */
+let studio: Studio | undefined;
+const databases = new DatabasesPage(() => showDrawer(false));
 
 async function start(options: Partial<OpenOptions> = {}): Promise<void> {
   root.dataset['state'] = 'opening';
@@ -27,8 +33,7 @@ async function start(options: Partial<OpenOptions> = {}): Promise<void> {
   // On a page that goes into the back/forward cache the store would stay locked for everybody else.
   addEventListener('pagehide', () => void statik.close(), { once: true });
   addEventListener('pageshow', (event) => event.persisted && location.reload());
-  const studio = new Studio(statik, () => showDrawer(false));
-  acceptFiles(studio);
+  studio = new Studio(statik, () => showDrawer(false));
   await studio.start();
   root.dataset['state'] = 'ready';
   await offerSample(studio);
@@ -66,13 +71,15 @@ function announce(event: StatikEvent): void {
   banner.hidden = false;
 }
 
-function acceptFiles(studio: Studio): void {
+/** Files are for the view that shows. */
+function acceptFiles(): void {
+  const accept = (files: readonly File[]) => currentView() === 'databases' ? databases.accept(files) : studio?.accept(files);
   const input = byId('file', HTMLInputElement);
   input.addEventListener('change', () => {
     const files = [...(input.files ?? [])];
     // The same file may be chosen again.
     input.value = '';
-    void studio.accept(files);
+    void accept(files);
   });
   for (const button of document.querySelectorAll('.choose')) button.addEventListener('click', () => input.click());
   const carriesFiles = (event: DragEvent): boolean => event.dataTransfer?.types.includes('Files') ?? false;
@@ -88,7 +95,7 @@ function acceptFiles(studio: Studio): void {
     delete root.dataset['dragging'];
     if (!carriesFiles(event)) return;
     event.preventDefault();
-    void studio.accept([...(event.dataTransfer?.files ?? [])]);
+    void accept([...(event.dataTransfer?.files ?? [])]);
   });
 }
 
@@ -127,4 +134,5 @@ function prepareChrome(): void {
 }
 
 prepareChrome();
-await start();
+acceptFiles();
+followAddress({ sql: () => void start(), databases: () => void databases.start() });

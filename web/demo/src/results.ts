@@ -32,7 +32,7 @@ export class Results {
   #ended: Promise<unknown> = Promise.resolve();
 
   constructor() {
-    this.#grid = new Grid(byId('grid', HTMLElement), (column, value) => show(column, fullText(value)));
+    this.#grid = new Grid(byId('grid', HTMLElement), { onInspect: (column, value) => show(column, fullText(value)) });
     this.#cancelButton.addEventListener('click', () => this.#controller?.abort());
     this.#csv.addEventListener('click', () => {
       const result = this.#results[this.#shown];

@@ -19,6 +19,7 @@ import { Sidebar } from './sidebar.js';
 import { identifier } from './sql.js';
 import { StoragePanel } from './storage.js';
 import { download, Transfers } from './transfers.js';
+import { showTitle } from './views.js';
 
 const LAST = 'studio.database';
 const scriptKey = (name: string): string => `studio.sql.${name}`;
@@ -275,7 +276,7 @@ export class Studio {
     this.#sidebar.showDatabases(await this.#statik.sqlite.list(), name);
     this.#sidebar.showTables(this.#db ? await readTables(this.#db) : []);
     document.documentElement.dataset['database'] = name ?? '';
-    document.title = name === undefined ? 'Statik Studio' : `${name} · Statik Studio`;
+    showTitle();
     byId('current', HTMLElement).textContent = name ?? '';
     byId('welcome', HTMLElement).hidden = name !== undefined;
     byId('workbench', HTMLElement).hidden = name === undefined;

@@ -1,10 +1,12 @@
 /** What takes long, one progress bar each, with a button to stop it. */
 import { element, icon } from './dom.js';
-import { bytes } from './format.js';
+import { bytes, count } from './format.js';
 
 export interface Transfer {
   signal: AbortSignal;
   onProgress: (progress: { doneBytes: number; totalBytes?: number }) => void;
+  /** The same, where it is not bytes that are counted. */
+  onRecords: (done: number, total?: number) => void;
 }
 
 export class Transfers {
@@ -16,7 +18,7 @@ export class Transfers {
 
   /**
    * Shows a bar while `work` runs.
-   * @param ending what is still being done when all bytes are through
+   * @param ending what is still being done when all is through
    */
   async run<T>(title: string, ending: string, work: (transfer: Transfer) => Promise<T>): Promise<T> {
     const controller = new AbortController();
@@ -25,17 +27,19 @@ export class Transfers {
     const stop = element('button', { type: 'button', class: 'ghost', 'aria-label': `Cancel: ${title}`, onclick: () => controller.abort() }, icon('stop'), 'Cancel');
     const line = element('div', { class: 'transfer', 'data-testid': 'transfer' }, element('span', { class: 'name' }, title), bar, amount, stop);
     this.#root.append(line);
+    const draw = (done: number, total: number | undefined, text: string): void => {
+      const isThrough = total !== undefined && done >= total;
+      // Without a value the bar says that something happens, but not how much is left.
+      if (total === undefined || isThrough) bar.removeAttribute('value');
+      else bar.value = total === 0 ? 1 : done / total;
+      const share = total === undefined ? text : `${Math.floor((100 * done) / Math.max(1, total))} %`;
+      amount.textContent = isThrough ? ending : share;
+    };
     try {
       return await work({
         signal: controller.signal,
-        onProgress: ({ doneBytes, totalBytes }) => {
-          const done = totalBytes !== undefined && doneBytes >= totalBytes;
-          // Without a value the bar says that something happens, but not how much is left.
-          if (totalBytes === undefined || done) bar.removeAttribute('value');
-          else bar.value = totalBytes === 0 ? 1 : doneBytes / totalBytes;
-          const share = totalBytes === undefined ? bytes(doneBytes) : `${Math.floor((100 * doneBytes) / Math.max(1, totalBytes))} %`;
-          amount.textContent = done ? ending : share;
-        },
+        onProgress: ({ doneBytes, totalBytes }) => draw(doneBytes, totalBytes, bytes(doneBytes)),
+        onRecords: (done, total) => draw(done, total, count(done, 'record')),
       });
     } finally {
       line.remove();

@@ -25,6 +25,15 @@ export interface AutoBackupOptions {
   consent?: true;
 }
 
+/** The schedule, as it is told. */
+export interface AutoBackup {
+  intervalHours: number;
+  keep: number;
+  target: BackupTarget;
+  /** When the last backup was made, in milliseconds since 1970. */
+  lastMs?: number;
+}
+
 /** The schedule, as the catalog keeps it. */
 export interface Schedule {
   intervalMs: number;
@@ -104,6 +113,13 @@ export class BackupSchedule {
     await this.stop();
     await catalog.set(this.#key('backup_schedule'), schedule);
     this.#start();
+  }
+
+  async arranged(): Promise<AutoBackup | undefined> {
+    const schedule = await this.#schedule();
+    if (schedule === undefined) return undefined;
+    const { intervalMs, keep, target, lastMs } = schedule;
+    return { intervalHours: intervalMs / HOUR_MS, keep, target, ...(lastMs !== undefined && { lastMs }) };
   }
 
   /** Ends the schedule in all tabs, and takes the consent back. */

@@ -15,7 +15,7 @@ import { failure } from '../errors.js';
 import { exportBackup, instanceOf, type BackupContext, type ExportOptions } from './backup-export.js';
 import { listBackups, readBackupFile, storeBackup, type StoredBackup } from './backup-folder.js';
 import { importBackup, type ImportOptions, type ImportReport } from './backup-restore.js';
-import { BackupSchedule, type AutoBackupOptions, type BackupTarget, type Timers } from './backup-schedule.js';
+import { BackupSchedule, type AutoBackup, type AutoBackupOptions, type BackupTarget, type Timers } from './backup-schedule.js';
 import { everything, selected, type BackupSelection } from './backup-selection.js';
 import * as field from './fields.js';
 
@@ -82,6 +82,11 @@ export class Backup {
   /** Ends the schedule in all tabs, and takes the consent back. Backups that were made stay. */
   async cancelAutoBackup(): Promise<void> {
     await this.#schedule.cancel();
+  }
+
+  /** What `scheduleAutoBackup` has arranged, in whichever tab; undefined if nothing is. */
+  async autoBackup(): Promise<AutoBackup | undefined> {
+    return this.#schedule.arranged();
   }
 
   /** Makes a backup at once, as the schedule would; to ask for it is the consent. Answers its name. */

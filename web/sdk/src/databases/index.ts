@@ -8,7 +8,7 @@ export type { StoredBackup } from './backup-folder.js';
 export type { BackupMetadata, BackupSummary } from './backup-format.js';
 export { inspectBackup } from './backup-reader.js';
 export type { ImportOptions, ImportReport } from './backup-restore.js';
-export type { AutoBackupOptions, BackupTarget, Timers } from './backup-schedule.js';
+export type { AutoBackup, AutoBackupOptions, BackupTarget, Timers } from './backup-schedule.js';
 export type { BackupSelection } from './backup-selection.js';
 export type { LogDatabase } from './logs.js';
 export type { MemoryDatabase } from './memory.js';
