@@ -24,6 +24,8 @@ mod journal;
 mod owner;
 #[cfg(feature = "records")]
 mod records;
+#[cfg(feature = "records")]
+mod seal;
 #[cfg(feature = "engine")]
 mod store;
 #[cfg(feature = "engine")]
