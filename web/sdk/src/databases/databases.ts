@@ -15,6 +15,7 @@ import type { IndexedDbMigration } from '../migrations/indexeddb.js';
 import type { DatabaseShape, Difference } from '../migrations/schema.js';
 import type { MigrationResult } from '../types.js';
 import { Catalog } from './catalog.js';
+import { Encryption } from './encryption.js';
 import * as field from './fields.js';
 import { LogicalDatabase } from './logical.js';
 import { LOGS_MIGRATIONS, LOGS_SHAPE, LogDatabase } from './logs.js';
@@ -47,8 +48,18 @@ export async function initializeDatabases(options: DatabasesOptions = {}): Promi
     catalog = new Catalog(found);
     return catalog.probe();
   });
-  const databases = new Databases(found, catalog!, () => reason, options);
-  await databases.open();
+  const encryption = await Encryption.open(found.records, catalog!, suffixOf(name), options).catch(async (error: unknown) => {
+    await catalog!.close();
+    throw error;
+  });
+  const databases = new Databases(found, catalog!, encryption, () => reason, options);
+  try {
+    await databases.open();
+  } catch (error) {
+    // The keys' locks are let go of.
+    await databases.close();
+    throw error;
+  }
   return databases;
 }
 
@@ -56,6 +67,7 @@ export class Databases {
   readonly memory: MemoryDatabase;
   readonly state: StateDatabase;
   readonly logs: LogDatabase;
+  readonly encryption: Encryption;
   readonly #environment: Environment;
   readonly #catalog: Catalog;
   readonly #reason: () => string | undefined;
@@ -65,15 +77,18 @@ export class Databases {
   readonly #logical = new Map<string, LogicalDatabase>();
 
   /** For `initializeDatabases`. */
-  constructor(environment: Environment, catalog: Catalog, reason: () => string | undefined, { name, keepStates = KEPT_STATES, onMigration }: DatabasesOptions) {
+  constructor(environment: Environment, catalog: Catalog, encryption: Encryption, reason: () => string | undefined, { name, keepStates = KEPT_STATES, onMigration }: DatabasesOptions) {
     this.#environment = environment;
     this.#catalog = catalog;
     this.#reason = reason;
-    this.#suffix = name === undefined ? '' : `@${name}`;
+    this.#suffix = suffixOf(name);
     this.#onMigration = onMigration;
-    this.memory = new MemoryDatabase(this.#define('statik_memory', MEMORY_MIGRATIONS, MEMORY_SHAPE).idb, undefined);
-    this.state = new StateDatabase(this.#define('statik_state', STATE_MIGRATIONS, STATE_SHAPE).idb, keepStates, undefined);
-    this.logs = new LogDatabase(this.#define('statik_logs', LOGS_MIGRATIONS, LOGS_SHAPE).idb, undefined);
+    this.encryption = encryption;
+    const { sealing } = encryption;
+    this.memory = new MemoryDatabase(encryption.fenced(this.#define('statik_memory', MEMORY_MIGRATIONS, MEMORY_SHAPE).idb), sealing);
+    this.state = new StateDatabase(encryption.fenced(this.#define('statik_state', STATE_MIGRATIONS, STATE_SHAPE).idb), keepStates, sealing);
+    this.logs = new LogDatabase(encryption.fenced(this.#define('statik_logs', LOGS_MIGRATIONS, LOGS_SHAPE).idb), sealing);
+    encryption.attach([...this.memory.sealed, ...this.state.sealed, ...this.logs.sealed]);
   }
 
   /** Memory: nothing survives this page. */
@@ -144,6 +159,7 @@ export class Databases {
   }
 
   async close(): Promise<void> {
+    await this.encryption.close();
     await Promise.all([...this.#logical.values()].map((database) => database.close()));
     await this.#catalog.close();
   }
@@ -178,6 +194,11 @@ export class Databases {
     const all = Object.values(stores);
     return { name, records: all.reduce((sum, { records }) => sum + records, 0), bytes: all.reduce((sum, { bytes }) => sum + bytes, 0), stores };
   }
+}
+
+/** What an app's databases have behind their names. */
+function suffixOf(name: string | undefined): string {
+  return name === undefined ? '' : `@${name}`;
 }
 
 async function estimate(): Promise<StorageEstimate> {

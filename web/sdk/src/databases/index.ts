@@ -1,6 +1,7 @@
 /** `statik-storage/databases`: structured databases on IndexedDB, for every context of an origin. */
 export { StatikError } from '../errors.js';
 export { Databases, initializeDatabases } from './databases.js';
+export type { Encryption } from './encryption.js';
 export type { LogDatabase } from './logs.js';
 export type { MemoryDatabase } from './memory.js';
 export type { StateDatabase } from './state.js';
