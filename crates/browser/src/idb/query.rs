@@ -172,10 +172,12 @@ impl Reader<'_> {
     /// Where the record is that `count` records end with.
     async fn position(&self, range: &JsValue, count: u32) -> JsResult<Option<Position>> {
         let request = self.source.open_key_cursor(range, "next")?;
-        if let (Some(cursor), true) = (cursor(&request).await?, count > 1) {
-            cursor.advance(count - 1)?;
+        let mut found = cursor(&request).await?;
+        if let (Some(first), true) = (&found, count > 1) {
+            first.advance(count - 1)?;
+            found = cursor(&request).await?;
         }
-        Ok(cursor(&request).await?.map(|cursor| Position::of(&cursor)))
+        Ok(found.map(|cursor| Position::of(&cursor)))
     }
 
     async fn reversed(&self, range: &JsValue, left: u32, items: &Array) -> JsResult<Option<Position>> {
