@@ -308,7 +308,9 @@ function secretOf(doing: string, name: string, given: EncryptionSecret): Secret 
   if (typeof given !== 'object' || given === null || ('passphrase' in given) === ('key' in given)) {
     throw field.wrong(doing, name, given, 'an object with a passphrase or a key');
   }
-  return 'passphrase' in given ? field.text(doing, `${name}.passphrase`, given.passphrase) : given.key;
+  if ('passphrase' in given) return field.text(doing, `${name}.passphrase`, given.passphrase);
+  if (!(given.key instanceof CryptoKey)) throw field.wrong(doing, `${name}.key`, given.key, 'a CryptoKey');
+  return given.key;
 }
 
 function stopped(): StatikError {
