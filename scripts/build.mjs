@@ -2,7 +2,7 @@
  * Builds the npm package into dist/: the WebAssembly with its glue, the SDK, the worker scripts and the types.
  *
  *   crates/runtime ─cargo─▶ wasm-bindgen ─▶ wasm-opt ─▶ dist/{statik,records}.js, dist/{statik,records}_bg.wasm
- *   web/sdk, worker ─esbuild─▶ dist/{index,sync,io,engine,…}.js      web/sdk ─tsc─▶ dist/*.d.ts
+ *   web/sdk, worker ─esbuild─▶ dist/{index,sync,io,engine,…}.js      web/sdk ─tsc─▶ dist/….d.ts
  *
  * With `--site`, which is how Trunk's hook calls it, it also puts what the demo needs into $TRUNK_STAGING_DIR.
  * Invariants: a step whose inputs are what they were is skipped (stamps lie in the target folder); each WebAssembly module
@@ -30,10 +30,12 @@ const MODULES = [
 /** What rustc enables by default for wasm32; wasm-opt refuses, or spoils, what it is not told of. */
 const WASM_FEATURES = ['bulk-memory', 'bulk-memory-opt', 'multivalue', 'mutable-globals', 'nontrapping-float-to-int', 'reference-types', 'sign-ext'];
 
-/** What runs in a page or worker, by its name in dist/. */
+/** What runs in a page or worker, or under Node, by its name in dist/. */
 const SCRIPTS = {
   index: 'web/sdk/src/index.ts',
   sync: 'web/sdk/src/sync.ts',
+  kv: 'web/sdk/src/kv.ts',
+  node: 'web/sdk/src/node.ts',
   databases: 'web/sdk/src/databases/index.ts',
   'memory-indexeddb': 'web/sdk/src/idb/memory-indexeddb.ts',
   io: 'worker/io.ts',
@@ -105,7 +107,7 @@ async function buildScripts(env) {
     ...Object.entries(SCRIPTS).map(([name, source]) => `${name}=${source}`),
     ...['--bundle', '--format=esm', '--platform=browser', '--target=es2022', '--charset=utf8', '--log-level=warning'],
     // The glue is one file for all of them, so that `new URL('./statik_bg.wasm', import.meta.url)` means one place.
-    ...['--external:*/memory-indexeddb.js', ...MODULES.flatMap(({ name }) => [`--external:./${name}.js`, `--external:*/${name}.js`])],
+    ...['--external:*/memory-indexeddb.js', '--external:better-sqlite3', ...MODULES.flatMap(({ name }) => [`--external:./${name}.js`, `--external:*/${name}.js`])],
     `--outdir=${DIST}`,
   ];
   const inputs = [path.join(CHECKOUT, 'web/sdk'), path.join(CHECKOUT, 'worker')];
@@ -118,7 +120,7 @@ async function buildTypes(env) {
   const configuration = path.join(CHECKOUT, 'tsconfig.types.json');
   const sources = path.join(CHECKOUT, 'web/sdk/src');
   const inputs = [sources, configuration, path.join(CHECKOUT, 'tsconfig.json')];
-  const entries = ['index.d.ts', 'sync.d.ts', 'databases/index.d.ts'];
+  const entries = ['index.d.ts', 'sync.d.ts', 'databases/index.d.ts', 'kv.d.ts', 'node.d.ts'];
   await step('types', inputs, [packageVersion('typescript')], [...entries, 'types.d.ts'], async () => {
     const emitted = path.join(STAMPS, 'types');
     rmSync(emitted, { recursive: true, force: true });

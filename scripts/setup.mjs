@@ -12,6 +12,7 @@ import { homedir } from 'node:os';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { command, Failure } from './process.mjs';
+import { setupBetterSqlite3 } from './setup/better-sqlite3.mjs';
 import { setupBrowsers } from './setup/browsers.mjs';
 import { setupClang } from './setup/clang.mjs';
 import { setupCxx } from './setup/cxx.mjs';
@@ -29,6 +30,7 @@ export const CHECKOUT = path.dirname(path.dirname(fileURLToPath(import.meta.url)
  */
 const STEPS = {
   node: (env) => setupNodePackages(env, CHECKOUT),
+  'better-sqlite3': (env) => setupBetterSqlite3(env, CHECKOUT),
   sqlite3: setupSqlite,
   sample: setupSample,
   rust: (env) => setupRust(env, CHECKOUT),
@@ -41,7 +43,7 @@ const STEPS = {
 };
 
 /** Needs that stand on others: tools are built with Rust. @type {Record<string, string[]>} */
-const REQUIRES = { bindgen: ['rust'], 'wasm-pack': ['rust'], trunk: ['rust'], browsers: ['rust'] };
+const REQUIRES = { 'better-sqlite3': ['node'], bindgen: ['rust'], 'wasm-pack': ['rust'], trunk: ['rust'], browsers: ['rust'] };
 
 /**
  * Sees to what is needed.

@@ -66,7 +66,7 @@ const PARTS = {
     show: (output) => `${numbers(/^fuzz .* (\d+) runs/gm, output).reduce((sum, count) => sum + count, 0)} inputs`,
     commands: () => [[process.execPath, 'tests/fuzz/run.mjs', '--seconds=60']],
   },
-  sdk: { needs: ['node'], counted: true, commands: () => [nodeTest('tests/sdk', 'tests/soak')] },
+  sdk: { needs: ['better-sqlite3'], counted: true, commands: () => [nodeTest('tests/sdk', 'tests/soak')] },
   browser: {
     needs: ['rust', 'clang', 'bindgen', 'wasm-pack', 'browsers'],
     counted: true,

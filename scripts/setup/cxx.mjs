@@ -1,4 +1,4 @@
-/** A compiler for C++, which libFuzzer is written in. */
+/** A compiler for C++, which libFuzzer and better-sqlite3 are written in. */
 
 import { ask, Failure } from '../process.mjs';
 import * as apt from './apt.mjs';
@@ -11,6 +11,6 @@ export async function setupCxx(env) {
   const compiler = env.CXX ?? 'c++';
   const compiles = () => ask(compiler, ['-x', 'c++', '-c', '-o', '/dev/null', '-'], { env, input: '#include <vector>\nstd::vector<int> probe;\n' }).ok;
   if (compiles()) return;
-  if (apt.hasApt()) await apt.install(['g++'], 'a C++ compiler for the fuzzer, about 20 s');
+  if (apt.hasApt()) await apt.install(['g++'], 'a C++ compiler, about 20 s');
   if (!compiles()) throw new Failure(`Missing: a compiler for C++ with its library. Install one, or name it in CXX; ${compiler} does not compile.`);
 }

@@ -28,6 +28,7 @@ export const CHECKOUT = fileURLToPath(new URL('../../', import.meta.url));
 export const ROOTS = {
   '/': `${CHECKOUT}tests/e2e/web`,
   '/statik/': `${CHECKOUT}dist`,
+  '/kv/': `${CHECKOUT}tests/kv`,
   '/wa-sqlite/': `${CHECKOUT}node_modules/@journeyapps/wa-sqlite`,
 };
 

@@ -85,8 +85,12 @@ export class Server {
     }
     const bytes = this.files.get(name);
     if (!bytes) return void response.writeHead(404, headers).end(`no file ${name}`);
-    response.writeHead(200, { ...headers, 'Content-Type': 'application/octet-stream', 'Content-Length': bytes.length }).end(bytes);
+    response.writeHead(200, { ...headers, 'Content-Type': typeOf(name), 'Content-Length': bytes.length }).end(bytes);
   }
+}
+
+function typeOf(name) {
+  return TYPES[path.extname(name)] ?? 'application/octet-stream';
 }
 
 function fileFor(url, roots) {
@@ -102,8 +106,7 @@ async function sendFile(response, headers, file) {
   // Browsers ask for an icon by themselves, and a missing one is an error on the console.
   if (!found && file?.endsWith('favicon.ico')) return void response.writeHead(204, headers).end();
   if (!found?.isFile()) return void response.writeHead(404, headers).end(`no such file`);
-  const type = TYPES[path.extname(file)] ?? 'application/octet-stream';
-  response.writeHead(200, { ...headers, 'Content-Type': type, 'Content-Length': found.size });
+  response.writeHead(200, { ...headers, 'Content-Type': typeOf(file), 'Content-Length': found.size });
   await pipeline(createReadStream(file), response).catch((error) => {
     // A page that is closed while it loads.
     if (error.code !== 'ERR_STREAM_PREMATURE_CLOSE') throw error;

@@ -4,7 +4,9 @@
  */
 
 import { build } from 'esbuild';
-import { fileURLToPath } from 'node:url';
+import { mkdtempSync, rmSync } from 'node:fs';
+import path from 'node:path';
+import { fileURLToPath, pathToFileURL } from 'node:url';
 
 /**
  * @param {string} exports what to export, as TypeScript: `export * from './queue.js'`
@@ -19,4 +21,19 @@ export async function load(exports) {
     write: false,
   });
   return import(`data:text/javascript,${encodeURIComponent(output.text)}`);
+}
+
+/** `statik-storage/node`, from its source, with how it takes errors. A file, since better-sqlite3 is looked for beside the module that imports it. */
+export async function loadNode() {
+  const folder = mkdtempSync(fileURLToPath(new URL('../../node_modules/.statik-', import.meta.url)));
+  try {
+    const outfile = path.join(folder, 'node.mjs');
+    await build({
+      stdin: { contents: "export * from './node.js'; export { fromBetterSqlite3 } from './kv/better-sqlite3.js'", resolveDir: fileURLToPath(new URL('../../web/sdk/src', import.meta.url)), loader: 'ts' },
+      bundle: true, format: 'esm', target: 'es2022', external: ['better-sqlite3'], outfile,
+    });
+    return await import(pathToFileURL(outfile).href);
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
 }
