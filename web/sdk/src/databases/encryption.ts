@@ -27,7 +27,7 @@ import type { SealedStore } from './record-form.js';
 import { rotate, type Position } from './rotation.js';
 import { StoredRecords, type Cursor } from './reseal.js';
 import { KeyringSealing } from './sealing.js';
-import type { EncryptionOptions, EncryptionSecret, EncryptionStatus, RotateOptions, RotationReport } from './types.js';
+import type { EncryptionOptions, EncryptionSecret, EncryptionStatus, RotateOptions, RotationReport, SealedAdapter } from './types.js';
 
 /** How long other contexts may take to let go of an older key, in milliseconds. */
 const SETTLING_MS = 60_000;
@@ -64,6 +64,16 @@ export class Encryption {
     return this.#keys === undefined ? idb : new FencedDatabase(idb, this.#keys.fence);
   }
 
+  /** Work on sealed values: a second time if it lacked a key that is here now. @internal */
+  async retried<T>(work: () => Promise<T>): Promise<T> {
+    return this.#enabled('sealing').fence.retried(work);
+  }
+
+  /** From now on keys are dropped only where what is sealed under this name was sealed anew. @internal */
+  async enlist(name: string): Promise<void> {
+    return this.#enabled('sealing').enlist(name);
+  }
+
   /** What rotation goes over. @internal */
   attach(stores: readonly SealedStore[]): void {
     this.#stores = stores;
@@ -97,15 +107,16 @@ export class Encryption {
    * earlier rotation was stopped, by the signal, a reload or a crash, it goes on with that instead. Reads and writes go on
    * meanwhile, in all tabs.
    * @throws `Busy` if another tab is rotating, or does not let go of an older key; `Corrupt` if there are records that cannot
-   * be opened, whose keys are kept then; the signal's reason.
+   * be opened, and `Conflict` if there are sealed adapters that are not among `adapters`, or have operations in their log
+   * under older keys: the older keys are kept then, and the next call goes on. The signal's reason.
    */
-  async rotate({ signal, onProgress }: RotateOptions = {}): Promise<RotationReport> {
+  async rotate({ signal, onProgress, adapters = [] }: RotateOptions = {}): Promise<RotationReport> {
     const keys = this.#enabled('rotate');
     signal?.throwIfAborted();
     const release = await keys.holdRotation();
     try {
       const target = await keys.begin();
-      const records = new StoredRecords(this.#stores, keys, signal);
+      const records = new StoredRecords(this.#stores, keys, () => keys.resealAdapters(adapters, signal), signal);
       await rotate(records, target, (record) => records.renew(record), {
         ...(signal && { signal }),
         ...(onProgress && { onProgress: ({ pass, resealed, unreadable }: Position<Cursor>) => onProgress({ pass, resealed, unreadable }) }),
@@ -220,6 +231,25 @@ export class Keys {
     this.announce();
     const { keys, current } = await this.stored();
     for (const { id } of keys) if (id !== current) (await this.#alone(id, signal))();
+  }
+
+  async enlist(name: string): Promise<void> {
+    const at = `sealed${this.#suffix}`;
+    for (;;) {
+      const names = await this.#catalog.setting<string[]>(at) ?? [];
+      if (names.includes(name)) return;
+      if (await this.#catalog.exchange<string[]>(at, (found = []) => found.join('\0') === names.join('\0'), [...names, name])) return;
+    }
+  }
+
+  /** Seals the values of all adapters that were ever enlisted by the current key. */
+  async resealAdapters(adapters: readonly SealedAdapter[], signal: AbortSignal | undefined): Promise<void> {
+    for (const name of await this.#catalog.setting<string[]>(`sealed${this.#suffix}`) ?? []) {
+      const adapter = adapters.find((each) => each.name === name);
+      if (adapter === undefined) throw failure('Conflict', `rotate: "${name}" is sealed with these keys too, and its adapter was not given, or is closed; the older keys are kept`);
+      const left = await adapter.reseal(signal);
+      if (left > 0) throw failure('Conflict', `rotate: ${left} operations in the log of "${name}" are under older keys, which are kept until the log is pruned`);
+    }
   }
 
   async dropOlderKeys(): Promise<void> {

@@ -45,11 +45,14 @@ export class StoredRecords implements Source<StoredRecord, Cursor> {
   leftPlain = 0;
   readonly #stores: readonly SealedStore[];
   readonly #keys: RotatingKeys;
+  readonly #others: () => Promise<void>;
   readonly #signal: AbortSignal | undefined;
 
-  constructor(stores: readonly SealedStore[], keys: RotatingKeys, signal: AbortSignal | undefined) {
+  /** `others` seals what else is under these keys, or fails. */
+  constructor(stores: readonly SealedStore[], keys: RotatingKeys, others: () => Promise<void>, signal: AbortSignal | undefined) {
     this.#stores = stores;
     this.#keys = keys;
+    this.#others = others;
     this.#signal = signal;
   }
 
@@ -111,6 +114,7 @@ export class StoredRecords implements Source<StoredRecord, Cursor> {
   }
 
   async dropOlderKeys(): Promise<void> {
+    await this.#others();
     return this.#keys.dropOlderKeys();
   }
 }

@@ -29,7 +29,16 @@ export type EncryptionStatus =
     blindTags: boolean;
   };
 
+/** A `SealedStorageAdapter` of `statik-storage/kv`, open. */
+export interface SealedAdapter {
+  readonly name: string | undefined;
+  /** @internal */
+  reseal(signal?: AbortSignal): Promise<number>;
+}
+
 export interface RotateOptions {
+  /** The key-value adapters that are sealed with these keys: all of them, or the older keys are kept. */
+  adapters?: readonly SealedAdapter[];
   /** Stops between two batches of records; the next `rotate()` goes on there. */
   signal?: AbortSignal;
   /** Passes count from 0: the first does the work, the others make sure. */
