@@ -14,6 +14,7 @@ import type { Encryption } from '../databases/encryption.js';
 import type { Place, Sealing } from '../databases/record-form.js';
 import { failure } from '../errors.js';
 import { checkedKey, checkedOps, checkedPuts, type HeldOp, type HeldRecord } from './checks.js';
+import type { Clock } from './clock.js';
 import { compareRecords, compareText } from './merge.js';
 import type { IStorageAdapter, KeyMetadata, KvRecord, OpLogEntry, Peer } from './types.js';
 
@@ -23,6 +24,9 @@ export interface SealedAdapterOptions {
   /** By which its values are bound to this database: it must stay, where the `dbName` may not. Default: the `dbName`. */
   name?: string;
 }
+
+/** The adapters of this package. */
+export type ClockedAdapter = IStorageAdapter & { readonly clock: Clock };
 
 interface SealedValue {
   rank: string;
@@ -41,20 +45,29 @@ const FIRST = rankOf(0);
  * A rotation has to be told of it: `databases.encryption.rotate({ adapters: [adapter] })`.
  */
 export class SealedStorageAdapter implements IStorageAdapter {
-  readonly #adapter: IStorageAdapter;
+  readonly #adapter: ClockedAdapter;
   readonly #encryption: Encryption;
   readonly #sealing: Sealing;
   readonly #options: SealedAdapterOptions;
+  /** As long as it is open. */
   #name: string | undefined;
+  #isClosing = false;
+  /** Calls that have begun. */
+  readonly #running = new Set<Promise<unknown>>();
 
   /** `Permission` if the databases were opened without encryption. */
-  constructor(adapter: IStorageAdapter, encryption: Encryption, options: SealedAdapterOptions = {}) {
+  constructor(adapter: ClockedAdapter, encryption: Encryption, options: SealedAdapterOptions = {}) {
     const { sealing } = encryption;
     if (sealing === undefined) throw failure('Permission', 'making a sealed adapter: the databases were opened without encryption, so there is no key');
     this.#adapter = adapter;
     this.#encryption = encryption;
     this.#sealing = sealing;
     this.#options = options;
+  }
+
+  /** Of the adapter below: stamps are in clear. */
+  get clock(): Clock {
+    return this.#adapter.clock;
   }
 
   /** By which a rotation knows it; undefined while it is closed. */
@@ -65,19 +78,27 @@ export class SealedStorageAdapter implements IStorageAdapter {
   async initialize(dbName: string): Promise<void> {
     await this.#adapter.initialize(dbName);
     const name = this.#options.name ?? dbName;
-    // Before anything is sealed: from now on no rotation drops keys without it.
-    await this.#encryption.enlist(name);
+    try {
+      // Before anything is sealed: from now on no rotation drops keys without it.
+      await this.#encryption.enlist(name);
+    } catch (error) {
+      await this.#adapter.close();
+      throw error;
+    }
     this.#name = name;
   }
 
   async close(): Promise<void> {
+    this.#isClosing = true;
+    await Promise.allSettled(this.#running);
+    await this.#adapter.close();
     this.#name = undefined;
-    return this.#adapter.close();
+    this.#isClosing = false;
   }
 
   async get(key: string): Promise<KvRecord | undefined> {
     const physical = this.#physical(key, 'get');
-    return this.#encryption.retried(async () => this.#opened(physical, await this.#adapter.get(physical)));
+    return this.#run(async () => this.#opened(physical, await this.#adapter.get(physical)));
   }
 
   async put(key: string, record: KvRecord): Promise<void> {
@@ -86,7 +107,7 @@ export class SealedStorageAdapter implements IStorageAdapter {
 
   async remove(key: string): Promise<void> {
     const physical = this.#physical(key, 'remove');
-    await this.#encryption.retried(async () => {
+    await this.#run(async () => {
       if (this.#options.blindKeys) await this.#adapter.put(`n${physical}`, this.#nameRecord(physical, key));
       await this.#adapter.remove(physical);
     });
@@ -98,18 +119,20 @@ export class SealedStorageAdapter implements IStorageAdapter {
 
   async iterateKeys(callback: (key: string, metadata: KeyMetadata) => void): Promise<void> {
     if (!this.#options.blindKeys || typeof callback !== 'function') return this.#adapter.iterateKeys(callback);
-    const told = await this.#encryption.retried(() => this.#names());
+    this.#open('iterateKeys');
+    const told = await this.#run(() => this.#names());
     for (const [key, metadata] of told) callback(key, metadata);
   }
 
   async appendOpLog(entry: OpLogEntry): Promise<number> {
     this.#open('appendOpLog');
     const [op] = checkedOps([entry], 'appendOpLog', structuredClone);
-    return this.#encryption.retried(() => this.#adapter.appendOpLog(this.#sealedOp(op!)));
+    return this.#run(() => this.#adapter.appendOpLog(this.#sealedOp(op!)));
   }
 
   async getPendingOps(peer?: string, limit?: number): Promise<OpLogEntry[]> {
-    return this.#encryption.retried(async () => (await this.#adapter.getPendingOps(peer, limit)).map((op) => this.#openedOp(op)));
+    this.#open('getPendingOps');
+    return this.#run(async () => (await this.#adapter.getPendingOps(peer, limit)).map((op) => this.#openedOp(op)));
   }
 
   async pruneOpLog(lastSyncedId: number): Promise<number> {
@@ -161,7 +184,7 @@ export class SealedStorageAdapter implements IStorageAdapter {
     this.#open(doing);
     const records = checkedPuts(puts, doing, structuredClone);
     const entries = checkedOps(ops, doing, structuredClone);
-    await this.#encryption.retried(async () => {
+    await this.#run(async () => {
       const sealed = new Map<string, KvRecord>();
       for (const [key, record] of records) await this.#sealInto(sealed, key, record);
       await this.#adapter.commit(sealed, entries.map((op) => this.#sealedOp(op)));
@@ -170,7 +193,7 @@ export class SealedStorageAdapter implements IStorageAdapter {
 
   /** Adds what is to be stored of a record; nothing if one with the same stamp says more. */
   async #sealInto(puts: Map<string, KvRecord>, key: string, { held, hlc, isDeleted, expiresMs }: HeldRecord): Promise<void> {
-    const physical = this.#physical(key, 'put');
+    const physical = this.#stand(key);
     const record: KvRecord = { value: held, hlc, ...(isDeleted && { isDeleted }), ...(expiresMs !== undefined && { expiresMs }) };
     if (isDeleted) {
       if (this.#options.blindKeys) puts.set(`n${physical}`, this.#nameRecord(physical, key));
@@ -218,7 +241,7 @@ export class SealedStorageAdapter implements IStorageAdapter {
   }
 
   #sealedOp({ key, opType, held, hlc }: HeldOp): OpLogEntry {
-    const physical = this.#physical(key, 'appendOpLog');
+    const physical = this.#stand(key);
     // A removal has no value, and so no place for its name.
     if (opType === 'remove' && !this.#options.blindKeys) return { key: physical, opType, hlc };
     return { key: physical, opType: 'put', hlc, value: this.#sealed(this.#place('ops', physical, { hlc }), FIRST, { key, opType, value: held }) };
@@ -233,18 +256,31 @@ export class SealedStorageAdapter implements IStorageAdapter {
   }
 
   #physical(key: unknown, doing: string): string {
-    const name = this.#open(doing);
-    const checked = checkedKey(key, doing);
-    return this.#options.blindKeys ? `d${this.#sealing.blind(`kv:${name}`, 'data', checked)}` : checked;
+    this.#open(doing);
+    return this.#stand(checkedKey(key, doing));
+  }
+
+  /** What stands for a key. */
+  #stand(key: string): string {
+    return this.#options.blindKeys ? `d${this.#sealing.blind(`kv:${this.#name}`, 'data', key)}` : key;
   }
 
   #place(store: string, key: string, { hlc, expiresMs }: { hlc: string; expiresMs?: number }): Place {
-    return { database: `kv:${this.#open('sealing')}`, store, key, clear: [hlc, expiresMs] };
+    return { database: `kv:${this.#name}`, store, key, clear: [hlc, expiresMs] };
   }
 
-  #open(doing: string): string {
-    if (this.#name === undefined) throw failure('Closed', `${doing}: the adapter is closed`);
-    return this.#name;
+  #open(doing: string): void {
+    if (this.#name === undefined || this.#isClosing) throw failure('Closed', `${doing}: the adapter is not open`);
+  }
+
+  async #run<T>(work: () => Promise<T>): Promise<T> {
+    const running = this.#encryption.retried(work);
+    this.#running.add(running);
+    try {
+      return await running;
+    } finally {
+      this.#running.delete(running);
+    }
   }
 }
 
