@@ -104,7 +104,7 @@ test('with blind tags, tags and names are not to be read either', async () => {
   assert.deepEqual(await found(world, MARKER), []);
   const [concept, skill] = [await world.dump('statik_memory', 'concepts'), await world.dump('statik_memory', 'skills')];
   assert.notEqual(concept[0]?.[1].name, skill[0]?.[1].name, 'a name is another one in each store');
-  assert.deepEqual((await databases.memory.queryEpisodes({ tags: [MARKER] })).items.map(({ id, tags }) => [id, tags]), [['e', [MARKER]]]);
+  assert.deepEqual((await databases.memory.queryEpisodes({ tags: [MARKER] })).items.map((/** @type {any} */ { id, tags }) => [id, tags]), [['e', [MARKER]]]);
   assert.deepEqual((await databases.memory.queryConcepts({ name: MARKER })).items, [{ id: 'c', name: MARKER }]);
   await databases.memory.updateSkill('s', { level: 2 });
   assert.deepEqual((await databases.memory.querySkills({ name: MARKER })).items, [{ id: 's', name: MARKER, level: 2 }]);
@@ -272,7 +272,7 @@ test('queries with blind tags answer as plain ones do, also where only some reco
         tags: ['a', 'b', 'c', 'ü', '\ud800', 'none'].filter(() => below(3) === 0),
         by: ['timestamp', 'salience'][below(2)], order: ['asc', 'desc'][below(2)], limit: 1 + below(12),
       };
-      if (query.from > query.to) continue;
+      if ((query.from ?? 0) > (query.to ?? Infinity)) continue;
       const expected = await all(reference.memory, 'queryEpisodes', query);
       for (const { memory } of readers) assert.deepEqual(await all(memory, 'queryEpisodes', query), expected, JSON.stringify(query));
       const named = { name: ['x', 'y', 'none'][below(3)], limit: 1 + below(12) };
@@ -292,6 +292,7 @@ test('queries with blind tags answer as plain ones do, also where only some reco
 async function all(memory, name, query) {
   const pages = [];
   for (let cursor; ;) {
+    /** @type {any} */
     const page = await memory[name]({ ...query, ...(cursor !== undefined && { cursor }) });
     if (page.items.length > 0) pages.push(page.items);
     if (page.cursor === undefined) return pages;

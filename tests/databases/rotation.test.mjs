@@ -62,6 +62,27 @@ async function assertRotated(world, databases) {
   return status.current;
 }
 
+/** Takes a lock; what lets go of it. @param {string} name @param {LockMode} mode @returns {Promise<() => void>} */
+function held(name, mode) {
+  return new Promise((resolve) => {
+    void navigator.locks.request(name, { mode }, () => new Promise((release) => resolve(() => release(undefined))));
+  });
+}
+
+/** Whether somebody waits for a lock of such a name. @param {string} prefix */
+async function isAwaited(prefix) {
+  const { pending = [] } = await navigator.locks.query();
+  return pending.some(({ name = '' }) => name.startsWith(prefix));
+}
+
+/** `Promise.withResolvers`, which Node 20 does not have. */
+function withResolvers() {
+  /** @type {(value: unknown) => void} */
+  let resolve = () => {};
+  const promise = new Promise((settle) => { resolve = settle; });
+  return { promise, resolve };
+}
+
 const { transaction } = IDBDatabase.prototype;
 
 /**
@@ -210,18 +231,15 @@ test('who does not let go of an older key keeps it from being dropped', async ()
   const databases = await world.open({ encryption });
   await fill(databases, 3);
   const { current } = await databases.encryption.status();
-  /** @type {() => void} */
-  let letGo = () => {};
-  const held = new Promise((resolve) => {
-    void navigator.locks.request(`statik:sealing@${world.name}:${current}`, { mode: 'shared' }, () => new Promise((release) => { letGo = () => release(undefined); resolve(undefined); }));
-  });
-  await held;
+  const letGo = await held(`statik:sealing@${world.name}:${current}`, 'shared');
   const controller = new AbortController();
   const reason = new Error('waited long enough');
   let passes = 0;
   const rotating = databases.encryption.rotate({ signal: controller.signal, onProgress: (/** @type {any} */ { pass }) => { passes = pass; } });
   // Once all is sealed anew, it waits for whoever holds the lock.
-  while (!(await navigator.locks.query?.())?.pending?.some((/** @type {any} */ { mode }) => mode === 'exclusive')) await new Promise((resolve) => setImmediate(resolve));
+  let isOver = false;
+  void rotating.finally(() => { isOver = true; }).catch(() => undefined);
+  while (!isOver && !await isAwaited('statik:sealing')) await new Promise((resolve) => setImmediate(resolve));
   controller.abort(reason);
   await assert.rejects(rotating, reason);
   assert.equal(passes, 0);
@@ -229,6 +247,56 @@ test('who does not let go of an older key keeps it from being dropped', async ()
   letGo();
   await databases.encryption.rotate();
   await assertRotated(world, databases);
+});
+
+test('what another tab has sealed and not yet written is waited for', async () => {
+  const world = newWorld();
+  const [a, b] = [await world.open({ encryption }), await world.open({ encryption })];
+  await fill(a, 3);
+  // The tab loses its connection, and has to wait before it can open another one.
+  const letGo = await held(`statik:databases:statik_memory@${world.name}`, 'exclusive');
+  const { promise: lost, resolve } = withResolvers();
+  IDBDatabase.prototype.transaction = function () {
+    IDBDatabase.prototype.transaction = transaction;
+    resolve(undefined);
+    throw new DOMException('planted', 'InvalidStateError');
+  };
+  const writing = b.memory.storeEpisodes([{ id: 'late', salience: 0, tags: ['late'] }]);
+  await lost;
+  let isOver = false;
+  const rotating = a.encryption.rotate().finally(() => { isOver = true; });
+  while (!isOver && !await isAwaited('statik:sealing')) await new Promise((next) => setImmediate(next));
+  assert.equal(isOver, false, 'it does not wait');
+  letGo();
+  await Promise.all([writing, rotating]);
+  await assertRotated(world, a);
+  assert.equal((await a.memory.queryEpisodes({ tags: ['late'] })).items.length, 1);
+});
+
+test('a tab that has read the keyfile, and takes its lock when all is over, reads it again', async () => {
+  const world = newWorld();
+  const a = await world.open({ encryption });
+  await fill(a, 3);
+  const { current } = await a.encryption.status();
+  const { promise: asked, resolve: isAsked } = withResolvers();
+  const { promise: rotated, resolve: go } = withResolvers();
+  const { locks } = navigator;
+  const request = locks.request.bind(locks);
+  /** @type {any} */ (locks).request = async (/** @type {[string, ...any[]]} */ ...args) => {
+    if (args[0] === `statik:sealing@${world.name}:${current}`) {
+      delete (/** @type {any} */ (locks).request);
+      isAsked(undefined);
+      await rotated;
+    }
+    return /** @type {any} */ (request)(...args);
+  };
+  const opening = world.open({ encryption });
+  await asked;
+  await a.encryption.rotate();
+  go(undefined);
+  const late = await opening;
+  await late.memory.storeConcept({ id: 'late', name: 'n' });
+  await assertRotated(world, late);
 });
 
 test('a tab that hears nothing finds the new key when it meets it', async () => {
@@ -272,6 +340,27 @@ test('after the secret was changed only the new one opens; who has the databases
   await assert.rejects(b.memory.storeConcept({ id: 'b', name: 'm' }), { code: 'Permission', message: /secret was changed/ });
   await assert.rejects(b.memory.getConcept('b'), { code: 'Permission', message: /record "b" of store concepts/ });
   assert.deepEqual(await a.memory.getConcept('b'), { id: 'b', name: 'n' });
+});
+
+test('a new secret and a new key at once take nothing from each other', async () => {
+  for (let lead = 0; lead < 20; lead += 1) {
+    const world = newWorld();
+    const [a, b] = [await world.open({ encryption }), await world.open({ encryption })];
+    await fill(a, 2);
+    const before = await read(a);
+    const next = { key: await newKey() };
+    const rotating = b.encryption.rotate();
+    for (let turn = 0; turn < lead; turn += 1) await new Promise((resolve) => setImmediate(resolve));
+    const [changed, rotated] = await Promise.allSettled([a.encryption.changeSecret(encryption, next), rotating]);
+    assert.equal(changed.status, 'fulfilled');
+    // Whose secret has become the wrong one, has not rotated.
+    if (rotated.status === 'rejected') assert.equal(rotated.reason.code, 'Permission');
+    const late = await world.open({ encryption: next });
+    assert.deepEqual(await read(late), before, `${lead} turns`);
+    await late.encryption.rotate();
+    await assertRotated(world, late);
+    await world.close();
+  }
 });
 
 test('a record that cannot be opened keeps the older keys', async () => {
