@@ -3,12 +3,24 @@
 use js_sys::Reflect;
 use statik_disk::{Error, Kind};
 use wasm_bindgen::JsValue;
+use wasm_bindgen::prelude::wasm_bindgen;
+
+#[wasm_bindgen]
+extern "C" {
+    #[wasm_bindgen(catch, js_name = String)]
+    fn text(value: &JsValue) -> Result<String, JsValue>;
+}
 
 /// What was thrown while `doing`, as an error that keeps the exception's name and message.
 pub fn from_js(thrown: &JsValue, doing: &str) -> Error {
     let name = name(thrown);
-    let message = property(thrown, "message").unwrap_or_else(|| format!("{thrown:?}"));
+    let message = property(thrown, "message").unwrap_or_else(|| told(thrown));
     Error::new(kind(&name), format!("{doing}: {name}: {message}"))
+}
+
+/// Whatever was thrown, in JavaScript's words. `Debug` would have them too, and bring the formatting of floats with it.
+pub(crate) fn told(thrown: &JsValue) -> String {
+    text(thrown).unwrap_or_else(|_| "something that cannot be told".to_owned())
 }
 
 /// The exception's `name`, or `""` if what was thrown has none.

@@ -36,7 +36,7 @@ pub use database::{Database, Durability, Options};
 pub use query::{Page, Position, Query};
 
 use crate::clock::Timer;
-use crate::errors::from_js;
+use crate::errors::{from_js, told};
 use crate::log::Log;
 
 /// Why a call failed.
@@ -74,7 +74,7 @@ impl Listener {
         }
         // What a listener throws is its own affair; it must not end what it was told of.
         if let Err(thrown) = self.0.call1(&JsValue::UNDEFINED, &event) {
-            Log::default().warn(&format!("a listener for events of IndexedDB failed: {thrown:?}"));
+            Log::default().warn(&format!("a listener for events of IndexedDB failed: {}", told(&thrown)));
         }
     }
 }
@@ -88,7 +88,7 @@ async fn within<T>(deadline_ms: f64, work: impl Future<Output = T>) -> Option<T>
 }
 
 fn timeout(doing: &str, deadline_ms: f64) -> Error {
-    Error::new(Kind::Timeout, format!("{doing}: no answer within {deadline_ms} ms"))
+    Error::new(Kind::Timeout, format!("{doing}: no answer within {} ms", deadline_ms as u64))
 }
 
 /// A promise that settles when one of two handlers, which `install` sets, is called.

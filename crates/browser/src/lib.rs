@@ -1,7 +1,7 @@
 //! The platform, inbound: what the rooms above need of a browser, behind their traits. The origin private file system
 //! as an [`AsyncDisk`](statik_bridge::AsyncDisk) of the bridge and, for files prepared beforehand, as a
-//! [`Disk`](statik_disk::Disk); shared memory as the bridge's [`Cells`](statik_bridge::Cells); IndexedDB; the clock and
-//! the console.
+//! [`Disk`](statik_disk::Disk); shared memory as the bridge's [`Cells`](statik_bridge::Cells); IndexedDB; random
+//! bytes, the clock and the console.
 //!
 //! Invariants:
 //! - A JavaScript exception becomes an [`Error`](statik_disk::Error) in [`errors`] and nowhere else.
@@ -29,6 +29,7 @@
 pub mod clock;
 pub mod errors;
 pub mod idb;
+pub mod random;
 pub mod sanity;
 
 mod cells;

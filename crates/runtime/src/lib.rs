@@ -26,6 +26,8 @@ mod owner;
 mod reconciler;
 #[cfg(feature = "records")]
 mod records;
+#[cfg(feature = "records")]
+mod seal;
 #[cfg(feature = "engine")]
 mod store;
 #[cfg(feature = "engine")]

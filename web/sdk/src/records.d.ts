@@ -47,6 +47,26 @@ export class IdbDatabase {
   close(): void;
 }
 
+/** Data keys of 32 bytes: one seals, all open. `store` tells databases apart too; a nonce is drawn for each call. */
+export class Keyring {
+  constructor(current: Uint8Array, older: readonly Uint8Array[]);
+  /** The id of the key that seals. */
+  readonly current: number;
+  seal(store: string, key: string, version: number, plain: Uint8Array): Uint8Array<ArrayBuffer>;
+  open(store: string, key: string, version: number, sealed: Uint8Array): Uint8Array<ArrayBuffer>;
+  /** Undefined for what the current key has sealed. */
+  reseal(store: string, key: string, version: number, sealed: Uint8Array): Uint8Array<ArrayBuffer> | undefined;
+  free(): void;
+}
+
+/** Names under a key of 32 bytes, which stays as long as they do. */
+export class BlindNames {
+  constructor(names: Uint8Array);
+  /** The 32 bytes that stand for a name of this store. */
+  blind(store: string, name: string): Uint8Array<ArrayBuffer>;
+  free(): void;
+}
+
 /** One side of a reconciliation, see crates/sync/src/reconcile.rs. */
 export class Reconciler {
   constructor(keys: readonly string[], stamps: readonly string[]);

@@ -105,7 +105,7 @@ async fn settle(
     });
     request.set_onsuccess(Some(close.unchecked_ref()));
     if fate.is_blocked.get() {
-        let context = format!("{doing}: another tab or worker has had it open for {deadline_ms} ms");
+        let context = format!("{doing}: another tab or worker has had it open for {} ms", deadline_ms as u64);
         return Err(Error::new(Kind::Busy, context).into());
     }
     Err(timeout(doing, deadline_ms).into())

@@ -15,6 +15,7 @@ import { encode } from '../codec.js';
 import { failure, StatikError } from '../errors.js';
 import { Database } from '../idb/database.js';
 import { bindings, type Environment } from '../idb/environment.js';
+import { request } from '../migrations/indexeddb.js';
 import { translated } from '../records-wasm.js';
 import { hold, type Release } from '../locks.js';
 
@@ -85,7 +86,17 @@ export class Catalog {
         if (found.result === undefined) store.put(value, key);
         resolve(found.result ?? value);
       };
-    }));
+    }), { durability: 'strict' });
+  }
+
+  /** As `set`, if what is there is what is expected. Answers whether it was. */
+  async exchange<T>(key: string, isExpected: (found: T | undefined) => boolean, value: T): Promise<boolean> {
+    return this.#database.transaction(['settings'], 'readwrite', async (tx) => {
+      const store = tx.objectStore('settings');
+      const isMet = isExpected(await request<T | undefined>(store.get(key)));
+      if (isMet) await request(store.put(value, key));
+      return isMet;
+    }, { durability: 'strict' });
   }
 
   /** Runs `job` while nobody replaces the database; or, `exclusive`, while nobody opens it. */

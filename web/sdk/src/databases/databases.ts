@@ -19,10 +19,11 @@ import type { MigrationResult } from '../types.js';
 import { Backup } from './backup.js';
 import { TIMERS } from './backup-schedule.js';
 import { Catalog } from './catalog.js';
+import { Encryption } from './encryption.js';
 import * as field from './fields.js';
 import { LogicalDatabase } from './logical.js';
 import { LOGS_MIGRATIONS, LOGS_SHAPE, LogDatabase } from './logs.js';
-import { MEMORY_MIGRATIONS, MEMORY_SHAPE, MemoryDatabase } from './memory.js';
+import { type Guard, MEMORY_MIGRATIONS, MEMORY_SHAPE, MemoryDatabase } from './memory.js';
 import { copy, replace } from './replace.js';
 import { sizeOf } from './size.js';
 import { KEPT_STATES, STATE_MIGRATIONS, STATE_SHAPE, StateDatabase } from './state.js';
@@ -51,11 +52,16 @@ export async function initializeDatabases(options: DatabasesOptions = {}): Promi
     catalog = new Catalog(found);
     return catalog.probe();
   });
-  const databases = new Databases(found, catalog!, () => reason, options);
+  const encryption = await Encryption.open(found.records, catalog!, suffixOf(name), options).catch(async (error: unknown) => {
+    await catalog!.close();
+    throw error;
+  });
+  const databases = new Databases(found, catalog!, encryption, () => reason, options);
   try {
     await databases.open();
     await databases.backup.resume();
   } catch (error) {
+    // The keys' locks are let go of.
     await databases.close();
     throw error;
   }
@@ -71,6 +77,7 @@ export class Databases {
   readonly backup: Backup;
   /** How full the origin is, and room for more. Its pruner `logs` is there if the option `quota` has a retention. */
   readonly quota: Quota;
+  readonly encryption: Encryption;
   readonly #environment: Environment;
   readonly #catalog: Catalog;
   readonly #reason: () => string | undefined;
@@ -80,17 +87,21 @@ export class Databases {
   readonly #logical = new Map<string, LogicalDatabase>();
 
   /** For `initializeDatabases`. */
-  constructor(environment: Environment, catalog: Catalog, reason: () => string | undefined, options: DatabasesOptions) {
+  constructor(environment: Environment, catalog: Catalog, encryption: Encryption, reason: () => string | undefined, options: DatabasesOptions) {
     const { name, keepStates = KEPT_STATES, onMigration, onEvent, timers = TIMERS, quota: { retention, ...quota } = {} } = options;
     this.#environment = environment;
     this.#catalog = catalog;
     this.#reason = reason;
-    this.#suffix = name === undefined ? '' : `@${name}`;
+    this.#suffix = suffixOf(name);
     this.#onMigration = onMigration;
+    this.encryption = encryption;
     this.quota = new Quota({ ...quota, ...(onEvent && { onEvent }) });
-    this.memory = new MemoryDatabase(this.#define('statik_memory', MEMORY_MIGRATIONS, MEMORY_SHAPE).idb, undefined, (job, bytes) => this.quota.guard(job, bytes));
-    this.state = new StateDatabase(this.#define('statik_state', STATE_MIGRATIONS, STATE_SHAPE).idb, keepStates, undefined);
-    this.logs = new LogDatabase(this.#define('statik_logs', LOGS_MIGRATIONS, LOGS_SHAPE).idb, undefined);
+    const { sealing } = encryption;
+    const guard: Guard = (job, bytes) => this.quota.guard(job, bytes);
+    this.memory = new MemoryDatabase(encryption.fenced(this.#define('statik_memory', MEMORY_MIGRATIONS, MEMORY_SHAPE).idb), sealing, guard);
+    this.state = new StateDatabase(encryption.fenced(this.#define('statik_state', STATE_MIGRATIONS, STATE_SHAPE).idb), keepStates, sealing);
+    this.logs = new LogDatabase(encryption.fenced(this.#define('statik_logs', LOGS_MIGRATIONS, LOGS_SHAPE).idb), sealing);
+    encryption.attach([...this.memory.sealed, ...this.state.sealed, ...this.logs.sealed]);
     this.backup = new Backup({ environment, catalog, databases: this.#logical }, this.#suffix, timers);
     if (retention !== undefined) this.quota.register(logPruner('logs', this.logs, retention));
   }
@@ -177,6 +188,7 @@ export class Databases {
   async close(): Promise<void> {
     await this.backup.close();
     this.quota.close();
+    await this.encryption.close();
     await Promise.all([...this.#logical.values()].map((database) => database.close()));
     await this.#catalog.close();
   }
@@ -211,6 +223,11 @@ export class Databases {
     const all = Object.values(stores);
     return { name, records: all.reduce((sum, { records }) => sum + records, 0), bytes: all.reduce((sum, { bytes }) => sum + bytes, 0), stores };
   }
+}
+
+/** What an app's databases have behind their names. */
+function suffixOf(name: string | undefined): string {
+  return name === undefined ? '' : `@${name}`;
 }
 
 /** What the browser tells; nothing where it does not, as in some private windows. */

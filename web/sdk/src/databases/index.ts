@@ -10,6 +10,7 @@ export { inspectBackup } from './backup-reader.js';
 export type { ImportOptions, ImportReport } from './backup-restore.js';
 export type { AutoBackup, AutoBackupOptions, BackupTarget, Timers } from './backup-schedule.js';
 export type { BackupSelection } from './backup-selection.js';
+export type { Encryption } from './encryption.js';
 export type { LogDatabase } from './logs.js';
 export type { MemoryDatabase } from './memory.js';
 export type { StateDatabase } from './state.js';

@@ -6,7 +6,7 @@ import type { Idb } from '../idb/types.js';
 import { request, type IndexedDbMigration } from '../migrations/indexeddb.js';
 import type { DatabaseShape } from '../migrations/schema.js';
 import * as field from './fields.js';
-import { ownFields, RecordForm, type Sealing, type Stored } from './record-form.js';
+import { ownFields, RecordForm, type SealedStore, type Sealing, type Stored } from './record-form.js';
 import type { LogEntry, LogPage, LogQuery, LogRetention, LogStore, NewLogEntry } from './types.js';
 
 export const LOG_STORES: readonly LogStore[] = ['deltas', 'errors', 'actions'];
@@ -32,17 +32,20 @@ export const LOGS_SHAPE: DatabaseShape = { stores: { deltas: LOG, errors: LOG, a
 /** So many entries are deleted in one transaction: what is interrupted has deleted something, and others get their turn. */
 const PRUNED = 1000;
 
-/** Entries have no key before they are stored, so sealed ones are bound to their store alone, and a nonce of their own. */
+/** Entries have no key before they are stored, so sealed ones are bound to their store and time alone. */
 const ENTRY = '';
 
 export class LogDatabase {
+  /** @internal */
+  readonly sealed: readonly SealedStore[];
   readonly #idb: Idb;
   readonly #forms: Record<LogStore, RecordForm>;
 
   constructor(idb: Idb, sealing: Sealing | undefined) {
     this.#idb = idb;
-    const form = (store: LogStore) => new RecordForm(idb.name, store, ['id', 'timestamp'], sealing);
+    const form = (store: LogStore) => new RecordForm(idb.name, store, { fields: ['id', 'timestamp'], bound: ['timestamp'] }, sealing);
     this.#forms = { deltas: form('deltas'), errors: form('errors'), actions: form('actions') };
+    this.sealed = Object.values(this.#forms).map((form) => ({ idb, primary: 'id', form, keyOf: () => ENTRY }));
   }
 
   /** Appends what changed. Answers the entry's number. */

@@ -14,10 +14,13 @@ import type { DatabaseShape } from '../migrations/schema.js';
 import type { Concept, Episode, EpisodePage, EpisodeQuery, NewConcept, NewEpisode, NewSkill, RecordPage, RecordQuery, Skill } from './types.js';
 import * as field from './fields.js';
 import { sizeOf } from './size.js';
-import { ownFields, RecordForm, type Sealing, type Stored } from './record-form.js';
+import { ownFields, RecordForm, type Clear, type SealedStore, type Sealing, type Stored } from './record-form.js';
+import { merged, type Spelling } from './merged.js';
 
 /** What `tags` becomes in an index that is ordered by time: `[tag, timestamp]` each. */
 const TAG_TIMES = '_tagTimes';
+/** What stands for tags that are sealed. */
+const BLIND_TAGS = '_tags';
 
 export const MEMORY_MIGRATIONS: readonly IndexedDbMigration[] = [
   {
@@ -70,9 +73,25 @@ const LEAST_LOOK = 64;
 const MOST_LOOK = 4096;
 
 /** What an episode's indexes are made of. */
-function indexed({ timestamp, tags }: Stored): Stored {
-  return { [TAG_TIMES]: Array.isArray(tags) ? tags.map((tag) => [tag, timestamp]) : [] };
+function indexed({ timestamp, tags, [BLIND_TAGS]: names = tags }: Stored): Stored {
+  return { [TAG_TIMES]: Array.isArray(names) ? names.map((tag) => [tag, timestamp]) : [] };
 }
+
+/** What of records lies in clear. Ids are bound as the keys that they are sealed under. */
+const EPISODE: Clear = {
+  fields: ['id', 'timestamp', 'salience', 'tags', TAG_TIMES],
+  bound: ['timestamp', 'salience', 'tags', BLIND_TAGS],
+  derived: indexed,
+  blind: ({ id, timestamp, salience, tags }, blind) => {
+    const clear = { id, timestamp, salience, [BLIND_TAGS]: (tags as string[]).map(blind) };
+    return { ...clear, ...indexed(clear) };
+  },
+};
+const CONCEPT: Clear = {
+  fields: ['id', 'name'],
+  bound: ['name'],
+  blind: ({ id, name }, blind) => ({ id, name: blind(name as string) }),
+};
 
 /** Replaces every record of a store, within its transaction. */
 async function eachRecord(store: IDBObjectStore, change: (record: Stored) => Stored): Promise<void> {
@@ -90,6 +109,8 @@ type StoreName = 'episodes' | 'concepts' | 'skills';
 export type Guard = <T>(job: () => Promise<T>, bytes: number) => Promise<T>;
 
 export class MemoryDatabase {
+  /** @internal */
+  readonly sealed: readonly SealedStore[];
   readonly #idb: Idb;
   readonly #guard: Guard;
   readonly #forms: Record<StoreName, RecordForm>;
@@ -98,12 +119,9 @@ export class MemoryDatabase {
   constructor(idb: Idb, sealing: Sealing | undefined, guard: Guard = (job) => job()) {
     this.#idb = idb;
     this.#guard = guard;
-    const form = (store: StoreName, clear: string[]) => new RecordForm(idb.name, store, clear, sealing);
-    this.#forms = {
-      episodes: form('episodes', ['id', 'timestamp', 'salience', 'tags', TAG_TIMES]),
-      concepts: form('concepts', ['id', 'name']),
-      skills: form('skills', ['id', 'name']),
-    };
+    const form = (store: StoreName, clear: Clear) => new RecordForm(idb.name, store, clear, sealing);
+    this.#forms = { episodes: form('episodes', EPISODE), concepts: form('concepts', CONCEPT), skills: form('skills', CONCEPT) };
+    this.sealed = Object.values(this.#forms).map((form) => ({ idb, primary: 'id', form, keyOf: ({ id }) => id as string }));
   }
 
   /** Stores an episode, in place of one with the same id. Answers the id. */
@@ -145,20 +163,22 @@ export class MemoryDatabase {
 
   async queryEpisodes(query: EpisodeQuery = {}): Promise<EpisodePage> {
     const doing = 'queryEpisodes';
-    const wanted = wantedOf(doing, query);
+    const form = this.#forms.episodes;
+    const wanted = wantedOf(doing, query, (tag) => form.spellings(tag));
     const { by, order, limit, accepts, isEmpty } = wanted;
     const direction = order === 'asc' ? 'next' : 'prev';
     let after: Position | undefined = query.cursor === undefined ? undefined : positionOf(query.cursor, doing);
     if (isEmpty) return { items: [] };
     // All pages come from one tag's index.
-    const { index, range, tag } = await this.#source(wanted, Array.isArray(after?.key) ? after.key[0] : undefined);
+    const { index, ranges, tag } = await this.#source(wanted, Array.isArray(after?.key) ? after.key[0] : undefined);
+    const place = (stored: Stored) => positionIn(stored, by, tag);
     const items: Episode[] = [];
     for (let look = limit; ; look = Math.min(MOST_LOOK, Math.max(LEAST_LOOK, look * 2))) {
-      const page = await this.#idb.query<Stored>('episodes', { index, range, direction, limit: look, ...(after && { after }) });
+      const page = await merged<Stored>(this.#idb, 'episodes', { index, direction, limit: look, ...(after && { after }) }, ranges, place);
       for (const stored of page.items) {
         if (!accepts(stored)) continue;
-        items.push(this.#forms.episodes.fromStored<Episode>(stored, stored.id as string));
-        if (items.length === limit) return { items, cursor: cursorOf(positionIn(stored, by, tag)) };
+        items.push(form.fromStored<Episode>(stored, stored.id as string));
+        if (items.length === limit) return { items, cursor: cursorOf(place(stored)) };
       }
       if (page.last === undefined) return { items };
       after = page.last;
@@ -252,24 +272,29 @@ export class MemoryDatabase {
   async #query<T>(store: StoreName, query: RecordQuery): Promise<RecordPage<T>> {
     const doing = `querying ${store}`;
     const { name, limit = 100, cursor } = field.record(doing, query) as RecordQuery;
-    const page = await this.#idb.query<Stored>(store, {
-      ...(name !== undefined && { index: 'name', range: field.text(doing, 'name', name) }),
-      ...(cursor !== undefined && { cursor }),
-      limit: field.count(doing, 'limit', limit),
-    });
-    const items = page.items.map((stored) => this.#forms[store].fromStored<T>(stored, stored.id as string));
-    return { items, ...(page.cursor !== undefined && { cursor: page.cursor }) };
+    const form = this.#forms[store];
+    const after = cursor === undefined ? undefined : positionOf(cursor, doing);
+    const asked = { limit: field.count(doing, 'limit', limit), ...(after && { after }) };
+    const names = name === undefined ? undefined : form.spellings(field.text(doing, 'name', name));
+    const page = names === undefined
+      ? await this.#idb.query<Stored>(store, asked)
+      : await merged<Stored>(this.#idb, store, { ...asked, index: 'name', direction: 'next' }, names.map((head) => ({ head, range: head })), ({ id }) => ({ key: name!, primary: id as string }));
+    const items = page.items.map((stored) => form.fromStored<T>(stored, stored.id as string));
+    return { items, ...(page.last !== undefined && { cursor: cursorOf(page.last) }) };
   }
 
   /** The index that finds the fewest, in the order that is asked for. `used` is the tag of the page before. */
-  async #source({ from, to, tags, salience, by }: Wanted, used: unknown): Promise<{ index: string; range: KeyRange; tag?: string }> {
-    if (by === 'salience') return { index: 'salience', range: bounds(salience.min, salience.max) };
-    if (tags.length === 0) return { index: 'timestamp', range: bounds(from, to) };
-    const rangeOf = (tag: string) => ({ lower: [tag, from ?? -Infinity], upper: [tag, to ?? Infinity] });
-    const counted = async (tag: string) => ({ tag, count: await this.#idb.count('episodes', { index: 'tags', range: rangeOf(tag) }) });
+  async #source({ from, to, tags, salience, by }: Wanted, used: unknown): Promise<{ index: string; ranges: Spelling[]; tag?: string }> {
+    if (by === 'salience') return { index: 'salience', ranges: [{ range: bounds(salience.min, salience.max) }] };
+    if (tags.length === 0) return { index: 'timestamp', ranges: [{ range: bounds(from, to) }] };
+    const rangesOf = (tag: string) => this.#forms.episodes.spellings(tag).map((head) => ({ head, range: { lower: [head, from ?? -Infinity], upper: [head, to ?? Infinity] } }));
+    const counted = async (tag: string) => {
+      const counts = await Promise.all(rangesOf(tag).map(({ range }) => this.#idb.count('episodes', { index: 'tags', range })));
+      return { tag, count: counts.reduce((sum, each) => sum + each) };
+    };
     const known = tags.find((tag) => tag === used) ?? (tags.length === 1 ? tags[0] : undefined);
     const tag = known ?? (await Promise.all(tags.map(counted))).reduce((least, each) => each.count < least.count ? each : least).tag;
-    return { index: 'tags', range: rangeOf(tag), tag };
+    return { index: 'tags', ranges: rangesOf(tag), tag };
   }
 }
 
@@ -287,16 +312,19 @@ interface Wanted {
   isEmpty: boolean;
 }
 
-function wantedOf(doing: string, query: EpisodeQuery): Wanted {
+/** `spellings` are the ways in which a tag may be stored. */
+function wantedOf(doing: string, query: EpisodeQuery, spellings: (tag: string) => string[]): Wanted {
   const { tags = [], salience = {}, by = 'timestamp', order = 'desc', limit = 100 } = field.record(doing, query) as EpisodeQuery;
   const { from, to } = times(doing, query);
   const all = field.texts(doing, 'tags', tags);
   if (typeof salience !== 'object' || salience === null) throw field.wrong(doing, 'salience', salience, 'an object with min or max');
   for (const bound of ['min', 'max'] as const) if (salience[bound] !== undefined) field.share(doing, `salience.${bound}`, salience[bound]);
   const { min = 0, max = 1 } = salience;
+  const spelled = all.map(spellings);
   const accepts = (stored: Stored) => {
-    const [time, matters, has] = [stored.timestamp as number, stored.salience as number, stored.tags as string[]];
-    return time >= (from ?? -Infinity) && time <= (to ?? Infinity) && matters >= min && matters <= max && all.every((tag) => has.includes(tag));
+    const [time, matters, has] = [stored.timestamp as number, stored.salience as number, (stored[BLIND_TAGS] ?? stored.tags) as string[]];
+    return time >= (from ?? -Infinity) && time <= (to ?? Infinity) && matters >= min && matters <= max
+      && spelled.every((ways) => ways.some((tag) => has.includes(tag)));
   };
   return {
     from, to, tags: all, salience,
@@ -334,14 +362,13 @@ function sizeTogether(writes: readonly { put: Stored }[]): number {
 function asEpisode(doing: string, episode: object): Stored {
   const fields = ownFields(doing, field.record(doing, episode));
   const { id = crypto.randomUUID(), timestamp = Date.now(), tags = [], salience } = fields;
-  const checked = {
+  return {
     ...fields,
     id: field.text(doing, 'id', id),
     timestamp: field.time(doing, 'timestamp', timestamp),
     salience: field.share(doing, 'salience', salience),
     tags: field.texts(doing, 'tags', tags),
   };
-  return { ...checked, ...indexed(checked) };
 }
 
 function named(doing: string, given: object): Stored {

@@ -7,7 +7,7 @@ import type { Idb, KeyRange } from '../idb/types.js';
 import { request, type IndexedDbMigration } from '../migrations/indexeddb.js';
 import type { DatabaseShape } from '../migrations/schema.js';
 import * as field from './fields.js';
-import { RecordForm, type Sealing, type Stored } from './record-form.js';
+import { RecordForm, type SealedStore, type Sealing, type Stored } from './record-form.js';
 import type { SavedState } from './types.js';
 
 export const STATE_MIGRATIONS: readonly IndexedDbMigration[] = [
@@ -41,6 +41,8 @@ const KERNEL = 'kernel';
 export const KEPT_STATES = 10;
 
 export class StateDatabase {
+  /** @internal */
+  readonly sealed: readonly SealedStore[];
   readonly #idb: Idb;
   readonly #keep: number;
   readonly #forms: { units: RecordForm; kernel: RecordForm };
@@ -50,9 +52,13 @@ export class StateDatabase {
     this.#idb = idb;
     this.#keep = keep;
     this.#forms = {
-      units: new RecordForm(idb.name, 'unit_states', ['n', 'unitId', 'savedMs'], sealing),
-      kernel: new RecordForm(idb.name, 'kernel_state', ['n', 'savedMs'], sealing),
+      units: new RecordForm(idb.name, 'unit_states', { fields: ['n', 'unitId', 'savedMs'], bound: ['savedMs'] }, sealing),
+      kernel: new RecordForm(idb.name, 'kernel_state', { fields: ['n', 'savedMs'], bound: ['savedMs'] }, sealing),
     };
+    this.sealed = [
+      { idb, primary: 'n', form: this.#forms.units, keyOf: ({ unitId }) => unitId as string },
+      { idb, primary: 'n', form: this.#forms.kernel, keyOf: () => KERNEL },
+    ];
   }
 
   async saveUnitState(unitId: string, state: unknown): Promise<void> {

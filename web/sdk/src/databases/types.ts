@@ -4,7 +4,59 @@ import type { IdbEvent } from '../idb/types.js';
 import type { DatabasesQuota, QuotaEvent } from '../quota/types.js';
 import type { MigrationEntry, MigrationProgress } from '../types.js';
 
-export interface DatabasesOptions {
+/** What opens the keys: a passphrase, or the app's own CryptoKey of algorithm AES-KW, which need not be extractable. */
+export type EncryptionSecret = { passphrase: string } | { key: CryptoKey };
+
+export interface EncryptionOptions {
+  /**
+   * Seals records. The first who opens the databases with a secret makes their keys; later it must be the same. What was
+   * stored before is read as it is, and sealed when it is written again, or by `encryption.rotate()`. Values must be such
+   * as JSON can carry with types: no Blobs, no CryptoKeys.
+   */
+  encryption?: EncryptionSecret;
+  /** Also hides tags and the names of concepts and skills, which are in clear otherwise, and found as before. Default false. */
+  blindTags?: boolean;
+}
+
+export type EncryptionStatus =
+  | { enabled: false }
+  | {
+    enabled: true;
+    /** Of the data keys, 8 hexadecimal digits each. */
+    keyIds: string[];
+    /** Of the one that seals. */
+    current: string;
+    /** A rotation is under way, or was stopped: `rotate()` goes on with it. */
+    rotating: boolean;
+    blindTags: boolean;
+  };
+
+/** A `SealedStorageAdapter` of `statik-storage/kv`, open. */
+export interface SealedAdapter {
+  readonly name: string | undefined;
+  /** @internal */
+  reseal(signal?: AbortSignal): Promise<number>;
+}
+
+export interface RotateOptions {
+  /** The key-value adapters that are sealed with these keys: all of them, or the older keys are kept. */
+  adapters?: readonly SealedAdapter[];
+  /** Stops between two batches of records; the next `rotate()` goes on there. */
+  signal?: AbortSignal;
+  /** Passes count from 0: the first does the work, the others make sure. */
+  onProgress?: (progress: { pass: number; resealed: number; unreadable: number }) => void;
+}
+
+export interface RotationReport {
+  /** The id of the data key that all is sealed by now. */
+  current: string;
+  /** How many records this call has sealed. */
+  resealed: number;
+  /** How many stay in clear, since they were, and have values that cannot be sealed. */
+  leftPlain: number;
+}
+
+export interface DatabasesOptions extends EncryptionOptions {
   /** Tells an app's databases from those of others of the origin: `statik_memory@name`. Default: none, `statik_memory`. */
   name?: string;
   /** How long one call may take, in milliseconds; then it fails with `Timeout`, or `Busy` if another tab is in the way. Default 30000. */
