@@ -27,7 +27,7 @@ function source(databases, { sqlite = {}, files = {}, ...rest } = {}) {
     databases: Object.entries(databases).map(([name, stores]) => ({
       name,
       schema: { version: 2, history: [{ version: 1, name: 'first', appliedMs: 5 }] },
-      stores: Object.entries(stores).map(([store, records]) => ({ name: store, totalRecords: records.length, records: () => each(records) })),
+      stores: Object.entries(stores).map(([store, records]) => ({ name: store, totalRecords: records.length, records: () => each([records.slice(0, 1), [], records.slice(1)]) })),
     })),
     sqlite: opened(sqlite),
     files: opened(files),
@@ -140,7 +140,7 @@ test('any values in any stores come back as structuredClone gives them', async (
     const given = {
       timestampMs: round, metadata: { ...METADATA, when: new Date(round) },
       databases: Array.from(databases, ([name, stores]) => ({
-        name, schema: { round: BigInt(round) }, stores: Array.from(stores, ([store, list]) => ({ name: store, records: () => each(list) })),
+        name, schema: { round: BigInt(round) }, stores: Array.from(stores, ([store, list]) => ({ name: store, records: () => each(list.map((record) => [record])) })),
       })),
       files: Array.from(files, ([name, chunks]) => ({ name, open: async () => new Blob(chunks).stream() })),
     };
@@ -304,7 +304,8 @@ function counted(total) {
   const state = { pulled: 0, ended: false };
   async function* records() {
     try {
-      for (; state.pulled < total; state.pulled++) yield { value: { id: state.pulled, text: noise.substr(random() * 1e6, 180) } };
+      const record = () => ({ value: { id: state.pulled++, text: noise.substr(random() * 1e6, 180) } });
+      while (state.pulled < total) yield Array.from({ length: 10 }, record);
     } finally {
       state.ended = true;
     }
@@ -404,7 +405,7 @@ test('whoever cancels the stream ends the source; a source that fails ends the s
     assert.ok(state.ended);
     const reason = new Error('mine');
     const failing = source({});
-    failing.databases = [{ name: 'db', schema: 1, stores: [{ name: 's', async *records() { yield { value: 1 }; throw reason; } }] }];
+    failing.databases = [{ name: 'db', schema: 1, stores: [{ name: 's', async *records() { yield [{ value: 1 }]; throw reason; } }] }];
     await assert.rejects(writeBackup(failing, { compress }).getReader().read(), (error) => error === reason);
   }
 });

@@ -238,7 +238,7 @@ test('text with anything changed gives a value or a StatikError', () => {
   const random = mulberry32(SEED + 2);
   const pieces = ['{', '}', '[', ']', '"', ',', ':', '0', '-', '$', 'ref', 'Map', '"$":"Array",', '"__proto__":', 'e9', '\\u0000', '9'.repeat(20)];
   const at = (text) => Math.floor(random() * (text.length + 1));
-  let values_ = 0;
+  let read = 0;
   for (let i = 0; i < 20_000; i++) {
     let text = encode(next());
     for (let changes = 1 + Math.floor(random() * 2); changes > 0; changes--) {
@@ -248,12 +248,12 @@ test('text with anything changed gives a value or a StatikError', () => {
     try {
       // What was read can be written again.
       encode(decode(text));
-      values_++;
+      read++;
     } catch (error) {
       if (!(error instanceof StatikError) || !/^decode: /.test(error.message)) throw new Error(`${text} (seed ${SEED})`, { cause: error });
     }
   }
-  assert.ok(values_ > 100, `${values_} texts were values`);
+  assert.ok(read > 100, `${read} texts were values`);
   assert.equal({}.polluted, undefined);
 });
 

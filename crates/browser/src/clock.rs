@@ -35,11 +35,14 @@ pub struct Timer {
     promise: JsFuture,
 }
 
+/// The longest delay that `setTimeout` knows; a longer one would be over at once.
+const LONGEST_MS: f64 = 2_147_483_647.0;
+
 impl Timer {
     /// A timer that runs from now on.
     pub fn new(delay_ms: f64) -> Self {
         let mut id = JsValue::UNDEFINED;
-        let promise = Promise::new(&mut |resolve, _| id = set_timeout(&resolve, delay_ms));
+        let promise = Promise::new(&mut |resolve, _| id = set_timeout(&resolve, delay_ms.min(LONGEST_MS)));
         Timer { id, promise: promise.into() }
     }
 }

@@ -35,7 +35,7 @@ fn kind(name: &str) -> Kind {
         "ReadOnlyError" => Kind::ReadOnly,
         "NotSupportedError" => Kind::Unsupported,
         "InvalidStateError" => Kind::Closed,
-        "TypeError" | "RangeError" | "SyntaxError" | "DataCloneError" => Kind::Invalid,
+        "TypeError" | "RangeError" | "SyntaxError" | "DataCloneError" | "InvalidAccessError" => Kind::Invalid,
         // A key that is none; a request of a transaction that has ended.
         "DataError" | "TransactionInactiveError" => Kind::Invalid,
         "TimeoutError" => Kind::Timeout,

@@ -23,6 +23,8 @@ mod journal;
 #[cfg(feature = "engine")]
 mod owner;
 #[cfg(feature = "records")]
+mod reconciler;
+#[cfg(feature = "records")]
 mod records;
 #[cfg(feature = "engine")]
 mod store;

@@ -3,10 +3,15 @@
 //! [`open_database`] and [`delete_database`] are single attempts; what to open, and what to do in an upgrade, the SDK says.
 //! An [`IdbDatabase`] is what all reading and writing goes through.
 
-use js_sys::{Array, Function, Object};
+use std::future::Future;
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
+
+use js_sys::{Array, Function, Object, Promise};
 use statik_browser::idb::{self, Database, Durability, Failure, Listener, Position, Query};
 use wasm_bindgen::JsValue;
 use wasm_bindgen::prelude::wasm_bindgen;
+use wasm_bindgen_futures::future_to_promise;
 
 use crate::convert::{JsResult, Options, set, thrown};
 
@@ -59,7 +64,7 @@ pub async fn delete_database(name: String, environment: JsValue) -> JsResult<()>
 
 /// A database that is opened, and opened again, as it is needed.
 #[wasm_bindgen]
-pub struct IdbDatabase(Database);
+pub struct IdbDatabase(Rc<Database>);
 
 #[wasm_bindgen]
 impl IdbDatabase {
@@ -70,44 +75,48 @@ impl IdbDatabase {
         let Environment { factory, listener, deadline_ms } = Environment::from_js(&options)?;
         let key_ranges = options.required("keyRanges")?;
         let options = idb::Options { name, factory, key_ranges, opener, listener, deadline_ms, throw };
-        Ok(IdbDatabase(Database::new(options)))
+        Ok(IdbDatabase(Rc::new(Database::new(options))))
     }
 
-    pub async fn connect(&self) -> JsResult<()> {
-        self.0.connect().await.map_err(throw)
+    pub fn connect(&self) -> Promise {
+        self.begun(async |database| database.connect().await.map(|()| JsValue::UNDEFINED).map_err(throw))
     }
 
-    pub async fn get(&self, store: JsValue, key: JsValue) -> JsResult<JsValue> {
-        self.0.get(&store, &key).await.map_err(throw)
+    pub fn get(&self, store: JsValue, key: JsValue) -> Promise {
+        self.begun(async move |database| database.get(&store, &key).await.map_err(throw))
     }
 
     #[wasm_bindgen(js_name = getMany)]
-    pub async fn get_many(&self, store: JsValue, keys: Array) -> JsResult<Array> {
-        self.0.get_many(&store, &keys).await.map_err(throw)
+    pub fn get_many(&self, store: JsValue, keys: Array) -> Promise {
+        self.begun(async move |database| database.get_many(&store, &keys).await.map(JsValue::from).map_err(throw))
     }
 
-    pub async fn count(&self, store: JsValue, index: JsValue, range: JsValue) -> JsResult<JsValue> {
-        self.0.count(&store, &index, &range).await.map_err(throw)
+    pub fn count(&self, store: JsValue, index: JsValue, range: JsValue) -> Promise {
+        self.begun(async move |database| database.count(&store, &index, &range).await.map_err(throw))
     }
 
     /// `query` is `{ index?, range?, direction?, limit?, after?: { key, primary }, keysOnly? }`; answers
     /// `{ items, last?: { key, primary } }`.
-    pub async fn query(&self, store: JsValue, query: JsValue) -> JsResult<Object> {
-        let query = query_in(&Options(&query))?;
-        let page = self.0.query(&store, &query).await.map_err(throw)?;
-        let answer = Object::new();
-        set(&answer, "items", page.items);
-        if let Some(Position { key, primary }) = page.last {
-            let last = Object::new();
-            set(&last, "key", key);
-            set(&last, "primary", primary);
-            set(&answer, "last", last);
-        }
-        Ok(answer)
+    pub fn query(&self, store: JsValue, query: JsValue) -> Promise {
+        self.begun(async move |database| {
+            let query = query_in(&Options(&query))?;
+            let page = database.query(&store, &query).await.map_err(throw)?;
+            let answer = Object::new();
+            set(&answer, "items", page.items);
+            if let Some(Position { key, primary }) = page.last {
+                let last = Object::new();
+                set(&last, "key", key);
+                set(&last, "primary", primary);
+                set(&answer, "last", last);
+            }
+            Ok(answer.into())
+        })
     }
 
-    pub async fn write(&self, writes: Array, is_strict: bool) -> JsResult<Array> {
-        self.0.write(&writes, durability(is_strict)).await.map_err(throw)
+    pub fn write(&self, writes: Array, is_strict: bool) -> Promise {
+        self.begun(async move |database| {
+            database.write(&writes, durability(is_strict)).await.map(JsValue::from).map_err(throw)
+        })
     }
 
     /// Undefined where there is no connection. Otherwise the write's place in what `group` comes to.
@@ -119,12 +128,26 @@ impl IdbDatabase {
         self.0.group()
     }
 
-    pub async fn transaction(&self, stores: Array, mode: String, body: Function, is_strict: bool) -> JsResult<JsValue> {
-        self.0.transaction(&stores, &mode, &body, durability(is_strict)).await.map_err(throw)
+    pub fn transaction(&self, stores: Array, mode: String, body: Function, is_strict: bool) -> Promise {
+        self.begun(async move |database| {
+            database.transaction(&stores, &mode, &body, durability(is_strict)).await.map_err(throw)
+        })
     }
 
     pub fn close(&self) {
         self.0.close();
+    }
+
+    /// Begins `work` before it answers its promise: calls take effect in the order in which they are made, and values are
+    /// taken as they are now.
+    fn begun(&self, work: impl AsyncFnOnce(Rc<Database>) -> JsResult<JsValue> + 'static) -> Promise {
+        let mut work = Box::pin(work(Rc::clone(&self.0)));
+        match work.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(Ok(answer)) => Promise::resolve(&answer),
+            Poll::Ready(Err(thrown)) => Promise::reject(&thrown),
+            // Whoever polls it again, has a waker.
+            Poll::Pending => future_to_promise(work),
+        }
     }
 }
 

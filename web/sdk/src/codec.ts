@@ -33,7 +33,7 @@ export function encode(value: unknown): string {
 
 /** As `encode`; the bytes of Blobs and Files are read first, and held in memory. */
 export async function encodeAsync(value: unknown): Promise<string> {
-  return JSON.stringify(await encodeTreeAsync(value));
+  return JSON.stringify(await encodeTreeSoon(value));
 }
 
 /** The value of a text that `encode` wrote. `Corrupt` for any other, `Unsupported` for what only other engines know. */
@@ -68,13 +68,17 @@ export function encodeTree(value: unknown): Json {
   return new Encoder().root(value);
 }
 
-/** `encodeAsync` before it becomes text. */
-export async function encodeTreeAsync(value: unknown): Promise<Json> {
+/** `encodeAsync` before it becomes text: at once, unless there are Blobs. */
+export function encodeTreeSoon(value: unknown): Json | Promise<Json> {
   const unread = new Set<Blob>();
   const tree = new Encoder((blob) => { unread.add(blob); return new Uint8Array(); }).root(value);
-  if (unread.size === 0) return tree;
+  return unread.size === 0 ? tree : encodeWithBlobs(value, unread);
+}
+
+async function encodeWithBlobs(value: unknown, unread: ReadonlySet<Blob>): Promise<Json> {
   const bytes = new Map<Blob, Uint8Array>();
   for (const blob of unread) bytes.set(blob, new Uint8Array(await blob.arrayBuffer()));
+  // A Blob that was not read is one that has come meanwhile.
   return new Encoder((blob) => bytes.get(blob)).root(value);
 }
 

@@ -46,3 +46,13 @@ export class IdbDatabase {
   transaction(stores: readonly string[], mode: 'readonly' | 'readwrite', body: (transaction: IDBTransaction) => unknown, isStrict: boolean): Promise<unknown>;
   close(): void;
 }
+
+/** One side of a reconciliation, see crates/sync/src/reconcile.rs. */
+export class Reconciler {
+  constructor(keys: readonly string[], stamps: readonly string[]);
+  initiate(): Uint8Array<ArrayBuffer>;
+  respond(question: Uint8Array): Uint8Array<ArrayBuffer>;
+  finish(answer: Uint8Array): { have: string[]; need: Uint8Array<ArrayBuffer>[]; next?: Uint8Array<ArrayBuffer> };
+  key(id: Uint8Array): string | undefined;
+  free(): void;
+}

@@ -145,10 +145,10 @@ async fn finish_upgrade(fate: Rc<Fate>, transaction: Transaction, promise: Promi
 
 /// A transaction without requests would end while something else is awaited, and keep what was done until then.
 async fn keep_alive(transaction: Transaction, is_over: Rc<Cell<bool>>) {
-    let name = transaction.object_store_names().item(0);
-    // Where nothing exists, nothing can be requested.
-    let Ok(store) = transaction.object_store(&name) else { return };
     while !is_over.get() {
+        // The one of before may have been deleted. Where nothing exists, nothing can be requested.
+        let name = transaction.object_store_names().item(0);
+        let Ok(store) = transaction.object_store(&name) else { return };
         let Ok(request) = store.get(&JsValue::from(0)) else { return };
         if request.done().await.is_err() {
             return;

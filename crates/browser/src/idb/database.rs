@@ -1,6 +1,6 @@
 //! One database: its connection, and what is done over it.
 
-use std::cell::RefCell;
+use std::cell::{OnceCell, RefCell};
 use std::future::Future;
 use std::rc::Rc;
 
@@ -52,8 +52,16 @@ pub struct Database {
     listener: Listener,
     deadline_ms: f64,
     state: Rc<RefCell<State>>,
+    lose: Lose,
     groups: Groups,
 }
+
+/// Lets go of a connection over which nothing works any more, and says why; of another one than the current, nothing.
+pub(super) type Lose = Rc<dyn Fn(&Connection, &str)>;
+
+/// Why connections are lost.
+pub(super) const GONE: &str = "the browser has closed the connection";
+pub(super) const STUCK: &str = "a call was not answered in time";
 
 #[derive(Default)]
 struct State {
@@ -69,6 +77,15 @@ struct Live {
     connection: Connection,
     _on_close: Closure<dyn Fn()>,
     _on_version_change: Closure<dyn Fn()>,
+}
+
+impl Drop for Live {
+    fn drop(&mut self) {
+        // What is closing may still be told of something.
+        self.connection.set_onclose(None);
+        self.connection.set_onversionchange(None);
+        self.connection.close();
+    }
 }
 
 /// How an attempt has failed.
@@ -134,13 +151,35 @@ enum Write {
     Clear,
 }
 
+impl Write {
+    /// The same of a value that nobody can change.
+    fn copied(&self) -> std::result::Result<Self, JsValue> {
+        Ok(match self {
+            Write::Put { value, key } => Write::Put { value: structured_clone(value)?, key: structured_clone(key)? },
+            Write::Add { value, key } => Write::Add { value: structured_clone(value)?, key: structured_clone(key)? },
+            Write::Delete(key) => Write::Delete(key.clone()),
+            Write::Clear => Write::Clear,
+        })
+    }
+}
+
 impl Database {
     /// A database without a connection.
     pub fn new(options: Options) -> Self {
         let Options { name, factory, key_ranges, opener, listener, deadline_ms, throw } = options;
-        let groups = Groups::new(&name, deadline_ms, throw);
+        let state: Rc<RefCell<State>> = Rc::default();
+        let lost = (Rc::clone(&state), listener.clone(), name.clone());
+        let lose: Lose = Rc::new(move |connection, reason| {
+            let (state, listener, name) = &lost;
+            let is_current = state.borrow().live.as_ref().is_some_and(|live| live.connection == *connection);
+            if is_current {
+                state.borrow_mut().live = None;
+                listener.tell("lost", name, reason);
+            }
+        });
+        let groups = Groups::new(&name, deadline_ms, throw, Rc::clone(&lose));
         let keys = Keys { factory: factory.unchecked_into(), ranges: key_ranges.unchecked_into() };
-        Database { name, keys, opener, listener, deadline_ms, state: Rc::default(), groups }
+        Database { name, keys, opener, listener, deadline_ms, state, lose, groups }
     }
 
     /// Whether a call would find a connection.
@@ -186,14 +225,32 @@ impl Database {
 
     /// Does all writes, each `{ store, put | add | delete | clear, key? }`, or none. Answers the keys.
     pub async fn write(&self, writes: &Array, durability: Durability) -> Result<Array> {
-        // What waits for a connection may be changed meanwhile by whoever gave it.
-        let copies = if self.is_open() { None } else { Some(self.copied(writes)?) };
-        let (stores, writes) = self.parse(copies.as_ref().unwrap_or(writes))?;
+        let (stores, writes) = self.parse(writes)?;
         let doing = format!("writing {} records to {}", writes.len(), self.place(&stores));
+        // What waits for a connection may be changed meanwhile by whoever gave it.
+        let copied = || {
+            let copies = writes.iter().map(|(at, write)| Ok((*at, write.copied()?)));
+            copies.collect::<std::result::Result<Vec<_>, _>>()
+        };
+        let copies = OnceCell::new();
+        let keep = || copied().map(|made| _ = copies.set(made)).map_err(|thrown| failed(&thrown, &doing));
+        if !self.is_open() {
+            keep()?;
+        }
         self.attempt(&doing, async |connection| {
-            let running = self.begin(connection, &stores, "readwrite", durability, &doing)?;
-            let requests = issue(running.transaction(), &stores, &writes).map_err(|thrown| failed(&thrown, &doing))?;
+            let running = match self.begin(connection, &stores, "readwrite", durability, &doing) {
+                Err(attempt) if attempt.is_lost && copies.get().is_none() => {
+                    keep()?;
+                    return Err(attempt);
+                }
+                begun => begun?,
+            };
+            let writes = copies.get().unwrap_or(&writes);
+            let requests = issue(running.transaction(), &stores, writes).map_err(|thrown| failed(&thrown, &doing))?;
             let completed = running.transaction().completed();
+            if let Some(first) = requests.first() {
+                commit_once_begun(running.transaction(), first).await;
+            }
             finish(running, completed, &doing).await?;
             let keys = requests.iter().map(Request::result).collect::<std::result::Result<Array, _>>();
             keys.map_err(|thrown| failed(&thrown, &doing).into())
@@ -204,9 +261,10 @@ impl Database {
     /// Puts or adds one record, in a transaction that it shares with all that are put into this store in this tick.
     /// Answers its place among them, and what they come to, as [`Groups::put`]; nothing if there is no connection.
     pub fn put(&self, store: &JsValue, value: &JsValue, key: &JsValue, is_add: bool) -> Result<Option<u32>> {
-        let state = self.state.borrow();
-        let Some(live) = &state.live else { return Ok(None) };
-        self.groups.put(&live.connection, store, value, key, is_add)
+        let Some(connection) = self.state.borrow().live.as_ref().map(|live| live.connection.clone()) else {
+            return Ok(None);
+        };
+        self.groups.put(&connection, store, value, key, is_add)
     }
 
     /// The promise of the group that the last [`Database::put`] went to.
@@ -246,19 +304,14 @@ impl Database {
 
     /// Lets go of the connection, once what runs has ended. Later calls fail with `Closed`.
     pub fn close(&self) {
-        self.state.borrow_mut().is_closed = true;
-        self.drop_connection();
+        let mut state = self.state.borrow_mut();
+        state.is_closed = true;
+        state.live = None;
     }
 
     fn place(&self, stores: &[JsValue]) -> String {
         let stores: Vec<String> = stores.iter().filter_map(JsValue::as_string).collect();
         format!("store {} of \"{}\"", stores.join(", "), self.name)
-    }
-
-    fn drop_connection(&self) {
-        if let Some(live) = self.state.borrow_mut().live.take() {
-            live.connection.close();
-        }
     }
 
     async fn read<T>(
@@ -291,26 +344,18 @@ impl Database {
             let connection = self.connection().await?;
             let Some(done) = within(self.deadline_ms, job(&connection)).await else {
                 // What runs over it is stuck; another connection need not be.
-                self.lose(&connection, "a call was not answered in time");
+                (self.lose)(&connection, STUCK);
                 return Err(timeout(doing, self.deadline_ms).into());
             };
             match done {
                 Err(Attempt { failure, is_lost: true }) => {
-                    self.lose(&connection, "the browser has closed the connection");
+                    (self.lose)(&connection, GONE);
                     lost = Some(failure);
                 }
                 done => return done.map_err(|attempt| attempt.failure),
             }
         }
         Err(lost.expect("only a lost connection is tried again"))
-    }
-
-    fn lose(&self, connection: &Connection, reason: &str) {
-        let is_current = self.state.borrow().live.as_ref().is_some_and(|live| live.connection == *connection);
-        if is_current {
-            self.drop_connection();
-            self.listener.tell("lost", &self.name, reason);
-        }
     }
 
     async fn connection(&self) -> Result<Connection> {
@@ -322,8 +367,12 @@ impl Database {
         }
         let opening = self.state.borrow().opening.clone();
         let opening = opening.map_or_else(|| self.begin_opening(), Ok)?;
-        let opened = JsFuture::from(opening).await;
-        self.state.borrow_mut().opening = None;
+        let opened = JsFuture::from(opening.clone()).await;
+        {
+            // One of those who waited may be opening it again.
+            let mut state = self.state.borrow_mut();
+            state.opening.take_if(|current| **current == *opening);
+        }
         let connection: Connection = opened.map_err(Failure::Thrown)?.unchecked_into();
         if self.state.borrow().is_closed {
             connection.close();
@@ -360,7 +409,7 @@ impl Database {
                 wasm_bindgen_futures::spawn_local(async move { drop(live) });
             })
         };
-        let on_close = gone("lost", "the browser has closed the connection");
+        let on_close = gone("lost", GONE);
         let on_version_change = gone("versionchange", "another tab or worker wants to upgrade or delete it");
         connection.set_onclose(Some(on_close.as_ref().unchecked_ref()));
         connection.set_onversionchange(Some(on_version_change.as_ref().unchecked_ref()));
@@ -383,13 +432,11 @@ impl Database {
         durability: Durability,
         doing: &str,
     ) -> std::result::Result<Running, Attempt> {
+        if mode != "readonly" {
+            self.groups.end(stores);
+        }
         let begun = begin(connection, &names(stores), mode, durability);
         begun.map(|transaction| Running(Some(transaction))).map_err(|thrown| Attempt::new(&thrown, doing))
-    }
-
-    fn copied(&self, writes: &Array) -> Result<Array> {
-        let doing = format!("writing to \"{}\"", self.name);
-        structured_clone(writes).map(JsCast::unchecked_into).map_err(|thrown| failed(&thrown, &doing))
     }
 
     /// The stores, each once, and what is done to which of them.
@@ -426,14 +473,21 @@ impl Database {
     }
 }
 
-/// Commits, and waits until that is done.
+/// Commits without waiting for the answers of all requests. What commits can't be aborted any more: while it still waits
+/// for the transactions of others, where it could be given up, it is left alone.
+pub(super) async fn commit_once_begun(transaction: &Transaction, first: &Request) {
+    // A request that fails is told of by the transaction.
+    let _answered = first.done().await;
+    // It may have come to its end already, or be aborting: either is told.
+    let _ended = transaction.commit();
+}
+
+/// Waits until it is over. By itself it commits when it has no requests any more.
 async fn finish(
     running: Running,
     completed: impl Future<Output = std::result::Result<(), JsValue>>,
     doing: &str,
 ) -> std::result::Result<(), Attempt> {
-    // It may have come to its end already, for want of requests, or be aborting: either is told.
-    let _ended = running.transaction().commit();
     let ended = completed.await;
     running.ended();
     ended.map_err(|reason| Attempt::new(&reason, doing))

@@ -76,10 +76,8 @@ extern "C" {
     /// Why it was aborted; null if by a call.
     #[wasm_bindgen(method, getter)]
     pub fn error(this: &Transaction) -> JsValue;
-    #[wasm_bindgen(method, setter)]
-    pub fn set_oncomplete(this: &Transaction, handler: Option<&Function>);
-    #[wasm_bindgen(method, setter)]
-    pub fn set_onabort(this: &Transaction, handler: Option<&Function>);
+    #[wasm_bindgen(method, js_name = addEventListener)]
+    pub fn listen(this: &Transaction, event: &str, listener: &Function);
     #[wasm_bindgen(method, setter)]
     pub fn set_onerror(this: &Transaction, handler: Option<&Function>);
 
@@ -179,9 +177,10 @@ impl Request {
 impl Transaction {
     /// That it has completed, or why it was aborted. To be asked for before either can happen.
     pub fn completed(&self) -> impl Future<Output = JsResult<()>> + use<> {
+        // Its `oncomplete` and `onabort` are for whoever is given the transaction.
         let settled = settled(|resolve, reject| {
-            self.set_oncomplete(Some(resolve));
-            self.set_onabort(Some(reject));
+            self.listen("complete", resolve);
+            self.listen("abort", reject);
         });
         let (settled, transaction) = (JsFuture::from(settled), self.clone());
         async move { settled.await.map(|_| ()).map_err(|_| transaction.error()) }

@@ -4,7 +4,7 @@
 //! several records may have one key. What is left of that key is walked through by a cursor, the rest comes at once where
 //! the browser can do that: forward always, backward in those that have `getAllRecords`.
 
-use js_sys::{Array, Date, Object, Reflect};
+use js_sys::{Array, Object, Reflect};
 use wasm_bindgen::{JsCast, JsValue};
 
 use super::js::{Cursor, Factory, KeyRanges, Request, Source};
@@ -99,9 +99,10 @@ impl Keys {
 
 impl Bounds {
     fn of(range: &JsValue) -> Option<Self> {
-        let is_key = !range.is_object() || Array::is_array(range) || range.is_instance_of::<Date>();
+        let has = |name: &str| Reflect::has(range, &name.into()).unwrap_or(false);
         let property = |name: &str| Reflect::get(range, &name.into()).unwrap_or(JsValue::UNDEFINED);
-        if is_key || property("byteLength").is_truthy() {
+        // Arrays, bytes, though they be none, and dates are keys, too.
+        if !range.is_object() || Array::is_array(range) || has("byteLength") || has("getTime") {
             return None;
         }
         Some(Bounds {
@@ -172,10 +173,12 @@ impl Reader<'_> {
     /// Where the record is that `count` records end with.
     async fn position(&self, range: &JsValue, count: u32) -> JsResult<Option<Position>> {
         let request = self.source.open_key_cursor(range, "next")?;
-        if let (Some(cursor), true) = (cursor(&request).await?, count > 1) {
-            cursor.advance(count - 1)?;
+        let mut found = cursor(&request).await?;
+        if let (Some(first), true) = (&found, count > 1) {
+            first.advance(count - 1)?;
+            found = cursor(&request).await?;
         }
-        Ok(cursor(&request).await?.map(|cursor| Position::of(&cursor)))
+        Ok(found.map(|cursor| Position::of(&cursor)))
     }
 
     async fn reversed(&self, range: &JsValue, left: u32, items: &Array) -> JsResult<Option<Position>> {

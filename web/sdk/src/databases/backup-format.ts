@@ -59,7 +59,8 @@ export interface StoreSource {
   name: string;
   /** How many records there will be, for the progress, if that is known. */
   totalRecords?: number;
-  records(): AsyncIterable<BackupRecord>;
+  /** In batches of whatever size it reads at once: to wait for each record would cost more than to write it. */
+  records(): AsyncIterable<readonly BackupRecord[]>;
 }
 
 export interface FileSource {

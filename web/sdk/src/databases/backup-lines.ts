@@ -64,16 +64,20 @@ export class Lines {
     return String.fromCharCode(...this.#chunk.subarray(0, characters));
   }
 
-  /** The next line, without its end. `Corrupt` if there is none. */
-  async next(): Promise<string> {
+  /**
+   * The next line, without its end. `Corrupt` if there is none. A promise only where bytes have to be got first: to wait
+   * for each line costs more than all else in some browsers.
+   */
+  next(): string | Promise<string> {
     this.#options.signal?.throwIfAborted();
+    return this.#ready(this.#at) ?? this.#awaited();
+  }
+
+  async #awaited(): Promise<string> {
     let searched = this.#at;
     for (;;) {
-      const end = this.#chunk.indexOf(NEWLINE, searched);
-      if ((end < 0 ? this.#chunk.length : end) - this.#at > LINE_LIMIT_BYTES) {
-        throw this.corrupt(`line ${this.number + 1} is longer than ${LINE_LIMIT_BYTES} bytes`);
-      }
-      if (end >= 0) return this.#line(end);
+      const line = this.#ready(searched);
+      if (line !== undefined) return line;
       const length = this.#chunk.length - this.#at;
       if (!await this.#more()) throw this.corrupt(`the text ends within line ${this.number + 1}, after ${this.sizeBytes} bytes: the file was cut short`);
       searched = this.#at + length;
@@ -107,6 +111,15 @@ export class Lines {
   /** What messages call the backup. */
   get name(): string {
     return nameOf(this.#blob);
+  }
+
+  /** The next line, if its end is there; not before `searched`. */
+  #ready(searched: number): string | undefined {
+    const end = this.#chunk.indexOf(NEWLINE, searched);
+    if ((end < 0 ? this.#chunk.length : end) - this.#at > LINE_LIMIT_BYTES) {
+      throw this.corrupt(`line ${this.number + 1} is longer than ${LINE_LIMIT_BYTES} bytes`);
+    }
+    return end < 0 ? undefined : this.#line(end);
   }
 
   #line(end: number): string {

@@ -148,7 +148,10 @@ class Reader {
       let batch: BackupRecord[] = [];
       let characters = 0;
       let count = 0;
-      for (let line; (line = await records.item()) !== undefined; count++) {
+      for (;; count++) {
+        const next = records.item();
+        const line = next instanceof Promise ? await next : next;
+        if (line === undefined) break;
         batch.push(this.#record(line, `${database}.${name}, record ${count}`));
         characters += line.length;
         if (batch.length < BATCH_RECORDS && characters < BATCH_CHARACTERS) continue;
@@ -263,9 +266,25 @@ class List {
     this.#close = close;
   }
 
-  /** An item's first line. */
+  /** An item's first line, or nothing. */
   async next(): Promise<string | undefined> {
-    const line = await this.#lines.next();
+    return this.#opens(await this.#lines.next());
+  }
+
+  /** An item of one line, without its comma. */
+  item(): string | undefined | Promise<string | undefined> {
+    const line = this.#lines.next();
+    return typeof line === 'string' ? this.#whole(line) : line.then((line) => this.#whole(line));
+  }
+
+  #whole(first: string): string | undefined {
+    const line = this.#opens(first);
+    if (line === undefined) return undefined;
+    this.isFollowed = line.endsWith(',');
+    return this.isFollowed ? line.slice(0, -1) : line;
+  }
+
+  #opens(line: string): string | undefined {
     const { number } = this.#lines;
     if (line === this.#close || line === `${this.#close},`) {
       if (this.isFollowed) throw this.#lines.corrupt(`line ${number}: nothing follows the comma before it`);
@@ -275,14 +294,6 @@ class List {
     if (!this.#isEmpty && !this.isFollowed) throw this.#lines.corrupt(`line ${number}: expected ${this.#close}; it is ${shown(line)}`);
     this.#isEmpty = false;
     return line;
-  }
-
-  /** An item of one line. */
-  async item(): Promise<string | undefined> {
-    const line = await this.next();
-    if (line === undefined) return undefined;
-    this.isFollowed = line.endsWith(',');
-    return this.isFollowed ? line.slice(0, -1) : line;
   }
 }
 

@@ -11,6 +11,7 @@
  * what is about to be replaced; the replaced one is deleted after the new one is meant, and what a crash left over by the
  * next who replaces it.
  */
+import { encode } from '../codec.js';
 import { failure, StatikError } from '../errors.js';
 import { Database } from '../idb/database.js';
 import { bindings, type Environment } from '../idb/environment.js';
@@ -28,6 +29,11 @@ export interface Entry {
 
 /** How long somebody may take to replace a database, before who waits for it gives up, in milliseconds. */
 const REPLACING_MS = 60_000;
+
+/** The name of the IndexedDB database that is a logical one's n-th, from 1. */
+export function physicalOf(logical: string, generation: number): string {
+  return generation === 1 ? logical : `${logical}#${generation}`;
+}
 
 export class Catalog {
   readonly #environment: Environment;
@@ -47,12 +53,12 @@ export class Catalog {
   }
 
   async entry(logical: string): Promise<Entry> {
-    const stored = await this.#database.get<Entry>('databases', logical);
+    const stored = await this.#database.get<unknown>('databases', logical);
     if (stored === undefined) return { physical: logical, generation: 1 };
-    if (typeof stored.physical !== 'string' || !Number.isInteger(stored.generation)) {
-      throw failure('Corrupt', `the catalog's entry of database "${logical}" is ${JSON.stringify(stored)}`);
-    }
-    return stored;
+    const { physical, generation } = Object(stored) as Partial<Entry>;
+    const isEntry = Number.isSafeInteger(generation) && generation! > 0 && physical === physicalOf(logical, generation!);
+    if (!isEntry) throw failure('Corrupt', `the catalog's entry of database "${logical}" is ${encode(stored)}; nothing was opened`);
+    return { physical: physical!, generation: generation! };
   }
 
   /** Makes other databases the ones that are meant, all at once. */

@@ -33,7 +33,7 @@ export async function initializeDatabases(options: DatabasesOptions = {}): Promi
   const doing = 'initializeDatabases';
   field.record(doing, options);
   const { name, deadlineMs = DEADLINE_MS, fallback = 'memory', keepStates = KEPT_STATES, wasm } = options;
-  if (name !== undefined && !/^[\w.-]{1,64}$/.test(name)) throw field.wrong(doing, 'name', name, 'of [A-Za-z0-9._-], up to 64');
+  if (name !== undefined && !(typeof name === 'string' && /^[\w.-]{1,64}$/.test(name))) throw field.wrong(doing, 'name', name, 'of [A-Za-z0-9._-], up to 64');
   field.count(doing, 'deadlineMs', deadlineMs);
   field.count(doing, 'keepStates', keepStates);
   field.oneOf(doing, 'fallback', fallback, ['memory', 'error']);
@@ -48,7 +48,12 @@ export async function initializeDatabases(options: DatabasesOptions = {}): Promi
     return catalog.probe();
   });
   const databases = new Databases(found, catalog!, () => reason, options);
-  await databases.open();
+  try {
+    await databases.open();
+  } catch (error) {
+    await databases.close();
+    throw error;
+  }
   return databases;
 }
 
@@ -90,8 +95,20 @@ export class Databases {
   async database(name: string, migrations: readonly IndexedDbMigration[], shape?: DatabaseShape): Promise<Idb> {
     field.text('database', 'name', name);
     if (name.startsWith('statik_')) throw field.wrong('database', 'name', name, 'without the prefix "statik_", which is reserved');
-    const database = this.#logical.get(name) ?? this.#define(name, migrations, shape);
-    await database.open();
+    // These set suffix and generation off: another database could have the very name.
+    if (/[@#]/.test(name)) throw field.wrong('database', 'name', name, 'without "@" and "#", which are reserved');
+    const known = this.#logical.get(name);
+    const database = known ?? this.#define(name, migrations, shape);
+    try {
+      await database.open();
+    } catch (error) {
+      // The next call may bring a better list.
+      if (known === undefined) {
+        this.#logical.delete(name);
+        await database.close();
+      }
+      throw error;
+    }
     return database.idb;
   }
 
@@ -180,8 +197,9 @@ export class Databases {
   }
 }
 
+/** What the browser tells; nothing where it does not, as in some private windows. */
 async function estimate(): Promise<StorageEstimate> {
-  return await globalThis.navigator?.storage?.estimate() ?? {};
+  return await globalThis.navigator?.storage?.estimate().catch(() => undefined) ?? {};
 }
 
 function wasmOf(given: DatabasesOptions['wasm']): URL | WebAssembly.Module | undefined {

@@ -1,5 +1,5 @@
 /** Checks of what callers store: each failure names the field. */
-import { failure } from '../errors.js';
+import { failure, StatikError } from '../errors.js';
 
 type Fields = Readonly<Record<string, unknown>>;
 
@@ -29,7 +29,8 @@ export function share(doing: string, field: string, value: unknown): number {
 }
 
 export function texts(doing: string, field: string, value: unknown): string[] {
-  if (!Array.isArray(value) || value.some((each) => typeof each !== 'string' || each === '')) throw wrong(doing, field, value, 'an array of strings that are not empty');
+  // A hole counts as undefined.
+  if (!Array.isArray(value) || Array.from(value as unknown[]).some((each) => typeof each !== 'string' || each === '')) throw wrong(doing, field, value, 'an array of strings that are not empty');
   return [...new Set(value as string[])];
 }
 
@@ -39,12 +40,22 @@ export function count(doing: string, field: string, value: unknown, least = 1): 
   return value as number;
 }
 
+/** A copy that nobody else can change. */
+export function cloned<T>(doing: string, field: string, value: T): T {
+  try {
+    return structuredClone(value);
+  } catch (error) {
+    const expected = `what structured clone takes: ${error instanceof Error ? error.message : String(error)}`;
+    throw new StatikError(wrong(doing, field, value, expected).toJSON(), { cause: error });
+  }
+}
+
 export function oneOf<T extends string>(doing: string, field: string, value: unknown, allowed: readonly T[]): T {
   if (!allowed.includes(value as T)) throw wrong(doing, field, value, allowed.map((each) => `"${each}"`).join(' or '));
   return value as T;
 }
 
-export function wrong(doing: string, field: string, value: unknown, expected: string): Error {
+export function wrong(doing: string, field: string, value: unknown, expected: string): StatikError {
   return failure('Invalid', `${doing}: field ${field} is ${shown(value)}, not ${expected}`);
 }
 

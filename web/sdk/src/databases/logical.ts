@@ -64,11 +64,17 @@ export class LogicalDatabase {
 
   /** Brings the schema to another version, data included: up, or down again. Other tabs that need the newer one fail then. */
   async migrateTo(target: number): Promise<MigrationResult> {
+    const before = this.#target;
+    // Connections end before a version change begins, this one too: whoever opens it again meanwhile wants the same.
     this.#target = target;
-    // Connections end before a version change begins, this one too.
-    const opened = await this.#catalog.locked(this.name, 'shared', async () => this.#migrated(await this.#catalog.entry(this.name)));
-    opened.database.close();
-    return { from: opened.from, to: opened.to, applied: opened.applied };
+    try {
+      const opened = await this.#catalog.locked(this.name, 'shared', async () => this.#migrated(await this.#catalog.entry(this.name)));
+      opened.database.close();
+      return { from: opened.from, to: opened.to, applied: opened.applied };
+    } catch (error) {
+      this.#target = before;
+      throw error;
+    }
   }
 
   /** The physical database that `entry` means, migrated, apart from the connection that is used. */

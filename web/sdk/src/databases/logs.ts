@@ -29,6 +29,9 @@ const LOG = { keyPath: 'id', autoIncrement: true, indexes: { timestamp: { keyPat
 
 export const LOGS_SHAPE: DatabaseShape = { stores: { deltas: LOG, errors: LOG, actions: LOG } };
 
+/** How many entries are deleted in one transaction, which must end within the deadline. */
+const PRUNED = 2000;
+
 /** Entries have no key before they are stored, so sealed ones are bound to their store alone, and a nonce of their own. */
 const ENTRY = '';
 
@@ -47,13 +50,10 @@ export class LogDatabase {
     return this.#append('deltas', entry('logDelta', delta));
   }
 
-  /** Appends what failed: an Error, or an object with a `message`. */
+  /** Appends what failed: an Error, with what it carries that can be stored, or an object with a `message`. */
   async logError(error: Error | (NewLogEntry & { message: string })): Promise<number> {
     const doing = 'logError';
-    const given = error instanceof Error
-      ? { ...error, name: error.name, message: error.message, ...(error.stack !== undefined && { stack: error.stack }) }
-      : error;
-    const fields = entry(doing, given);
+    const fields = entry(doing, error instanceof Error ? ofError(error) : error);
     if (typeof fields.message !== 'string') throw field.wrong(doing, 'message', fields.message, 'a string');
     return this.#append('errors', fields);
   }
@@ -66,18 +66,17 @@ export class LogDatabase {
   }
 
   /** Entries by time, newest first if nothing else is asked for. */
-  async queryLogs(store: LogStore, { from, to, order = 'desc', limit = 100, cursor }: LogQuery = {}): Promise<LogPage> {
+  async queryLogs(store: LogStore, query: LogQuery = {}): Promise<LogPage> {
     const doing = `querying ${storeOf('queryLogs', store)}`;
-    const page = await this.#idb.query<Stored>(store, {
-      index: 'timestamp',
-      range: {
-        ...(from !== undefined && { lower: field.time(doing, 'from', from) }),
-        ...(to !== undefined && { upper: field.time(doing, 'to', to) }),
-      },
-      direction: field.oneOf(doing, 'order', order, ['asc', 'desc']) === 'asc' ? 'next' : 'prev',
-      limit: field.count(doing, 'limit', limit),
-      ...(cursor !== undefined && { cursor }),
-    });
+    const { from, to, order = 'desc', limit = 100, cursor } = field.record(doing, query) as LogQuery;
+    const range = {
+      ...(from !== undefined && { lower: field.time(doing, 'from', from) }),
+      ...(to !== undefined && { upper: field.time(doing, 'to', to) }),
+    };
+    const direction = field.oneOf(doing, 'order', order, ['asc', 'desc']) === 'asc' ? 'next' : 'prev';
+    field.count(doing, 'limit', limit);
+    if (from !== undefined && to !== undefined && from > to) return { items: [] };
+    const page = await this.#idb.query<Stored>(store, { index: 'timestamp', range, direction, limit, ...(cursor !== undefined && { cursor }) });
     const items = page.items.map((stored) => this.#forms[store].fromStored<LogEntry>(stored, ENTRY));
     return { items, ...(page.cursor !== undefined && { cursor: page.cursor }) };
   }
@@ -87,12 +86,21 @@ export class LogDatabase {
   }
 
   /** Deletes entries that are too old, and the oldest of those that are too many. Answers how many of each store. */
-  async pruneLogs({ maxAgeMs, maxCount, stores = LOG_STORES }: LogRetention): Promise<Record<LogStore, number>> {
+  async pruneLogs(retention: LogRetention): Promise<Record<LogStore, number>> {
     const doing = 'pruneLogs';
-    const before = maxAgeMs === undefined ? undefined : Date.now() - field.time(doing, 'maxAgeMs', maxAgeMs);
+    const { maxAgeMs, maxCount, stores = LOG_STORES } = field.record(doing, retention) as LogRetention;
+    if (maxAgeMs !== undefined && field.time(doing, 'maxAgeMs', maxAgeMs) < 0) throw field.wrong(doing, 'maxAgeMs', maxAgeMs, 'a number from 0');
     if (maxCount !== undefined) field.count(doing, 'maxCount', maxCount, 0);
+    for (const store of field.texts(doing, 'stores', stores)) storeOf(doing, store as LogStore);
+    const before = maxAgeMs === undefined ? undefined : Date.now() - maxAgeMs;
     const deleted: Record<LogStore, number> = { deltas: 0, errors: 0, actions: 0 };
-    for (const store of stores) deleted[storeOf(doing, store)] = await this.#prune(store, before, maxCount);
+    for (const store of stores) {
+      let pruned: number;
+      do {
+        pruned = await this.#prune(store, before, maxCount);
+        deleted[store] += pruned;
+      } while (pruned === PRUNED);
+    }
     return deleted;
   }
 
@@ -100,13 +108,14 @@ export class LogDatabase {
     return await this.#idb.put(store, this.#forms[store].toStored(fields, ENTRY)) as number;
   }
 
+  /** One transaction's worth. */
   async #prune(store: LogStore, before: number | undefined, most: number | undefined): Promise<number> {
     return this.#idb.transaction([store], 'readwrite', async (tx) => {
       const entries = tx.objectStore(store);
       const total = await request(entries.count());
       const opened = entries.index('timestamp').openKeyCursor();
       let deleted = 0;
-      for (let cursor = await request(opened); cursor !== null; cursor = await request(opened)) {
+      for (let cursor = await request(opened); cursor !== null && deleted < PRUNED; cursor = await request(opened)) {
         const isOld = before !== undefined && (cursor.key as number) < before;
         const isTooMany = most !== undefined && total - deleted > most;
         if (!isOld && !isTooMany) break;
@@ -116,6 +125,22 @@ export class LogDatabase {
       }
       return deleted;
     });
+  }
+}
+
+/** An Error as an entry. Not everything that libraries hang on theirs can be stored, and what cannot is left out. */
+function ofError(error: Error): Stored {
+  const carried = Object.entries(error).filter(([name, value]) => name !== 'id' && name !== 'timestamp' && !name.startsWith('_') && isCloneable(value));
+  const { name, message, stack } = error;
+  return { ...Object.fromEntries(carried), name: String(name), message: String(message), ...(stack !== undefined && { stack: String(stack) }) };
+}
+
+function isCloneable(value: unknown): boolean {
+  try {
+    structuredClone(value);
+    return true;
+  } catch {
+    return false;
   }
 }
 

@@ -105,7 +105,8 @@ export class MemoryDatabase {
 
   /** As `storeEpisode` of each; all of them or none. */
   async storeEpisodes(episodes: readonly NewEpisode[]): Promise<string[]> {
-    const stored = episodes.map((episode, index) => asEpisode(`storeEpisodes, episode ${index}`, episode));
+    if (!Array.isArray(episodes)) throw failure('Invalid', `storeEpisodes: an array was expected, not ${typeof episodes}`);
+    const stored = (episodes as readonly NewEpisode[]).map((episode, index) => asEpisode(`storeEpisodes, episode ${index}`, episode));
     await this.#idb.write(stored.map((fields) => ({ store: 'episodes', put: this.#forms.episodes.toStored(fields, fields.id as string) })));
     return stored.map(({ id }) => id as string);
   }
@@ -114,7 +115,7 @@ export class MemoryDatabase {
     return this.#get('episodes', id);
   }
 
-  /** Changes some fields of an episode, or of a missing one nothing: `NotFound`. */
+  /** Changes some fields of an episode, those that are not undefined; `NotFound` if there is none. */
   async updateEpisode(id: string, changes: Partial<NewEpisode>): Promise<Episode> {
     return this.#update('episodes', id, changes, (fields) => asEpisode('updateEpisode', fields));
   }
@@ -125,16 +126,18 @@ export class MemoryDatabase {
   }
 
   async countEpisodes(query: Pick<EpisodeQuery, 'from' | 'to'> = {}): Promise<number> {
-    const { from, to } = times('countEpisodes', query);
+    const { from, to } = times('countEpisodes', field.record('countEpisodes', query));
+    if (from !== undefined && to !== undefined && from > to) return 0;
     return this.#idb.count('episodes', from === undefined && to === undefined ? {} : { index: 'timestamp', range: bounds(from, to) });
   }
 
   async queryEpisodes(query: EpisodeQuery = {}): Promise<EpisodePage> {
     const doing = 'queryEpisodes';
     const wanted = wantedOf(doing, query);
-    const { by, order, limit, accepts } = wanted;
+    const { by, order, limit, accepts, isEmpty } = wanted;
     const direction = order === 'asc' ? 'next' : 'prev';
     let after: Position | undefined = query.cursor === undefined ? undefined : positionOf(query.cursor, doing);
+    if (isEmpty) return { items: [] };
     // All pages come from one tag's index.
     const { index, range, tag } = await this.#source(wanted, Array.isArray(after?.key) ? after.key[0] : undefined);
     const items: Episode[] = [];
@@ -211,7 +214,8 @@ export class MemoryDatabase {
 
   async #update<T>(store: StoreName, id: string, changes: object, check: (fields: Stored) => Stored): Promise<T> {
     const doing = `updating a record of ${store}`;
-    const given = ownFields(doing, field.record(doing, changes));
+    const fields = Object.entries(ownFields(doing, field.record(doing, changes))).filter(([, value]) => value !== undefined);
+    const given: Stored = Object.fromEntries(fields.map(([name, value]) => [name, field.cloned(doing, name, value)]));
     if ('id' in given && given.id !== id) throw field.wrong(doing, 'id', given.id, `the record's own, ${JSON.stringify(id)}`);
     const form = this.#forms[store];
     const changed = await this.#idb.transaction([store], 'readwrite', async (tx) => {
@@ -233,8 +237,9 @@ export class MemoryDatabase {
     });
   }
 
-  async #query<T>(store: StoreName, { name, limit = 100, cursor }: RecordQuery): Promise<RecordPage<T>> {
+  async #query<T>(store: StoreName, query: RecordQuery): Promise<RecordPage<T>> {
     const doing = `querying ${store}`;
+    const { name, limit = 100, cursor } = field.record(doing, query) as RecordQuery;
     const page = await this.#idb.query<Stored>(store, {
       ...(name !== undefined && { index: 'name', range: field.text(doing, 'name', name) }),
       ...(cursor !== undefined && { cursor }),
@@ -266,12 +271,15 @@ interface Wanted {
   order: 'asc' | 'desc';
   limit: number;
   accepts(stored: Stored): boolean;
+  /** Bounds enclose nothing. */
+  isEmpty: boolean;
 }
 
 function wantedOf(doing: string, query: EpisodeQuery): Wanted {
   const { tags = [], salience = {}, by = 'timestamp', order = 'desc', limit = 100 } = field.record(doing, query) as EpisodeQuery;
   const { from, to } = times(doing, query);
   const all = field.texts(doing, 'tags', tags);
+  if (typeof salience !== 'object' || salience === null) throw field.wrong(doing, 'salience', salience, 'an object with min or max');
   for (const bound of ['min', 'max'] as const) if (salience[bound] !== undefined) field.share(doing, `salience.${bound}`, salience[bound]);
   const { min = 0, max = 1 } = salience;
   const accepts = (stored: Stored) => {
@@ -284,6 +292,7 @@ function wantedOf(doing: string, query: EpisodeQuery): Wanted {
     order: field.oneOf(doing, 'order', order, ['asc', 'desc']),
     limit: field.count(doing, 'limit', limit),
     accepts,
+    isEmpty: min > max || (from ?? -Infinity) > (to ?? Infinity),
   };
 }
 

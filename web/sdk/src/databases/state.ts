@@ -119,9 +119,10 @@ async function trim(source: IDBObjectStore | IDBIndex, range: IDBKeyRange | null
   }
 }
 
+/** The state as it is now. */
 function something(doing: string, state: unknown): unknown {
   if (state === undefined) throw field.wrong(doing, 'state', state, 'a value');
-  return state;
+  return field.cloned(doing, 'state', state);
 }
 
 function saved<T>({ state, savedMs }: SavedState<T>): SavedState<T> {

@@ -85,17 +85,12 @@ export class Database implements Idb {
     } catch (error) {
       throw translated(error);
     }
-    const write: Write = isAdd ? { store, add: value, ...(key !== undefined && { key }) } : { store, put: value, ...(key !== undefined && { key }) };
-    if (place === undefined) return (await this.write([write]))[0]!;
-    let group: Awaited<ReturnType<IdbDatabase['group']>>;
-    try {
-      group = await core.group();
-    } catch (error) {
-      const known = translated(error);
-      // Nothing of the group was done; over another connection it can be.
-      if (known instanceof StatikError && known.code === 'Closed') return (await this.write([write]))[0]!;
-      throw known;
+    if (place === undefined) {
+      const write: Write = { store, ...(isAdd ? { add: value } : { put: value }), ...(key !== undefined && { key }) };
+      return (await this.write([write]))[0]!;
     }
+    // Where the connection was lost meanwhile, nothing of the group was done. It is not tried again: the value may have changed.
+    const group = await settled(core.group());
     if (group.failures.size > 0 && group.failures.has(place)) throw translated(group.failures.get(place));
     return group.requests[place]!.result;
   }

@@ -35,23 +35,28 @@ export async function environment(options: EnvironmentOptions, probe: (environme
   // What a listener throws is the app's.
   const onEvent = (event: IdbEvent) => queueMicrotask(() => options.onEvent(event));
   const common = { records, deadlineMs, onEvent };
-  let reason: string;
-  try {
-    const factory = options.factory ?? globalThis.indexedDB;
-    if (!factory) throw failure('Unsupported', 'this context has no indexedDB');
-    const found: Environment = { ...common, factory, keyRanges: globalThis.IDBKeyRange, storage: 'indexeddb' };
-    await probe(found);
-    return found;
-  } catch (error) {
-    const known = StatikError.from(translated(error));
-    // These say that it works: somebody else is at it, or there is no room.
-    if (fallback === 'error' || ['Busy', 'Conflict', 'Quota'].includes(known.code)) throw known;
-    reason = known.message;
-  }
+  const usable = async (): Promise<Environment | StatikError> => {
+    try {
+      // Where it is denied, some browsers throw when it is asked for.
+      const factory = options.factory ?? globalThis.indexedDB;
+      if (!factory) return failure('Unsupported', 'this context has no indexedDB');
+      const found: Environment = { ...common, factory, keyRanges: globalThis.IDBKeyRange, storage: 'indexeddb' };
+      await probe(found);
+      return found;
+    } catch (error) {
+      const known = StatikError.from(translated(error));
+      // These say that it works: somebody else is at it, there is no room, or what is there is a newer app's.
+      if (['Busy', 'Conflict', 'Quota', 'Unsupported'].includes(known.code)) throw known;
+      return known;
+    }
+  };
+  const found = await usable();
+  if (!(found instanceof StatikError)) return found;
+  if (fallback === 'error') throw found;
   const { IDBFactory: Factory, IDBKeyRange: keyRanges } = await import('./memory-indexeddb.js');
   const memory: Environment = { ...common, factory: new Factory(), keyRanges, storage: 'memory' };
   await probe(memory);
-  onEvent({ type: 'fallback', database: '', reason });
+  onEvent({ type: 'fallback', database: '', reason: found.message });
   return memory;
 }
 

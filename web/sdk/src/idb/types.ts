@@ -34,7 +34,7 @@ export interface Position {
 
 export interface Page<T> {
   items: T[];
-  /** For the next page; missing where there is none. */
+  /** For the next page; missing where there is none. A page that ends with the last record has one, too: the next is empty. */
   cursor?: string;
   last?: Position;
 }
@@ -71,8 +71,9 @@ export interface IdbEvent {
 /**
  * One IndexedDB database, opened when it is first needed, and again when its connection was lost.
  *
- * Every call is over within the deadline (`Timeout`). A write is told as done when its transaction has completed; what
- * fails was not done at all. Errors name the database, the store and what was being done.
+ * Every call is over within the deadline (`Timeout`), but for the opening, which takes as long as migrations take, and as
+ * another tab may be waited for. Calls take effect in the order in which they are made. A write is told as done when its
+ * transaction has completed; what fails was not done at all, unless it is a `Timeout` while it was being committed. Errors name the database, the store and what was being done.
  */
 export interface Idb {
   readonly name: string;
@@ -83,11 +84,14 @@ export interface Idb {
   /** As `query`, the primary keys alone. */
   keys(store: string, query?: Query): Promise<Page<Key>>;
   count(store: string, query?: Pick<Query, 'index' | 'range'>): Promise<number>;
-  /** All of it or nothing. Answers the keys. */
+  /**
+   * All of it or nothing. Answers the keys. The values must stay what they are until it is done: if the connection is lost
+   * meanwhile, it is done again over another.
+   */
   write(writes: readonly Write[], options?: WriteOptions): Promise<Key[]>;
   /**
    * One record. Those of the same tick share a transaction, and yet each fails for itself alone. The value is copied
-   * before this returns.
+   * before this returns; `Closed` if the connection was lost before it was stored.
    */
   put(store: string, value: unknown, key?: Key): Promise<Key>;
   /** As `put`; `Conflict` if the key is taken. */

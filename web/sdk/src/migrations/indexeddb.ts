@@ -232,7 +232,8 @@ const CODES: Readonly<Record<string, ErrorCode>> = {
   TimeoutError: 'Timeout',
 };
 
-function translated(thrown: unknown): unknown {
+/** A DOMException as a StatikError; anything else as it is. */
+export function translated(thrown: unknown): unknown {
   if (!(thrown instanceof DOMException)) return thrown;
   if (thrown.name === 'TransactionInactiveError') {
     return new StatikError({ code: 'Invalid', message: 'a migration may await nothing but requests of its transaction, and one did' }, { cause: thrown });
