@@ -91,6 +91,15 @@ extern "C" {
     pub type Source;
     #[wasm_bindgen(method, catch)]
     pub fn index(this: &Source, name: &JsValue) -> JsResult<Source>;
+    /// A string, several, or null.
+    #[wasm_bindgen(method, getter, js_name = keyPath)]
+    pub fn key_path(this: &Source) -> JsValue;
+    /// Of an index.
+    #[wasm_bindgen(method, getter, js_name = multiEntry)]
+    pub fn is_multi_entry(this: &Source) -> bool;
+    /// Of an index.
+    #[wasm_bindgen(method, getter, js_name = objectStore)]
+    pub fn object_store(this: &Source) -> Source;
     #[wasm_bindgen(method, catch)]
     pub fn put(this: &Source, value: &JsValue) -> JsResult<Request>;
     #[wasm_bindgen(method, catch, js_name = put)]

@@ -48,7 +48,8 @@ export class RecordForm {
 
   /** What the caller gets. */
   fromStored<T>(stored: Stored, key: string): T {
-    const fields = Object.fromEntries(Object.entries(stored).filter(([name]) => !name.startsWith('_')));
+    const fields: Stored = {};
+    for (const name of Object.keys(stored)) if (!name.startsWith('_')) fields[name] = stored[name];
     const sealed = stored[SEALED];
     if (sealed === undefined) return fields as T;
     if (!(sealed instanceof Uint8Array)) throw failure('Corrupt', `record ${key} of store ${this.#store} of "${this.#database}" has a sealed part that is no bytes`);
