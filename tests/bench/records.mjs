@@ -16,6 +16,7 @@ import { command, commandLine, Failure, wholeNumber } from '../../scripts/proces
 import { Browser } from '../e2e/browsers.mjs';
 import { Server } from '../e2e/server.mjs';
 import { BROWSERS, chooseFrom } from './options.mjs';
+import { processorMs, spentMs } from './processor.mjs';
 import { updateReadme } from './readme.mjs';
 import { render } from './records-report.mjs';
 import { engines } from './web/records/engine-names.js';
@@ -49,17 +50,28 @@ function orderOf(names, round) {
   return round % 2 === 0 ? order : order.reverse();
 }
 
-async function runScene(page, scene, names, rounds) {
-  const ms = Object.fromEntries(names.map((name) => [name, []]));
+/** What one engine takes for a scene once. @returns {Promise<import('./records-report.mjs').Taken>} */
+async function runOnce(browser, page, engine, scene) {
+  const group = browser.puppet.process().pid;
+  await page.evaluate((...request) => globalThis.prepare(...request), engine, scene);
+  const before = processorMs(group);
+  const ms = await page.evaluate(() => globalThis.run());
+  const cpuMs = spentMs(before, processorMs(group));
+  await page.evaluate(() => globalThis.finish());
+  return { ms, cpuMs };
+}
+
+async function runScene(browser, page, scene, names, rounds) {
+  const taken = Object.fromEntries(names.map((name) => [name, []]));
   for (let round = 0; round <= rounds; round += 1) {
     for (const engine of orderOf(names, round)) {
-      const taken = await page.evaluate((...request) => globalThis.bench(...request), engine, scene);
-      if (round > 0) ms[engine].push(taken);
+      const once = await runOnce(browser, page, engine, scene);
+      if (round > 0) taken[engine].push(once);
     }
   }
   await page.evaluate(() => globalThis.clear());
-  console.error(`${scene}: ${names.map((name) => `${name} ${ms[name].map((value) => value.toFixed(0)).join(' ')}`).join(', ')} ms`);
-  return ms;
+  console.error(`${scene}: ${names.map((name) => `${name} ${taken[name].map(({ ms }) => ms.toFixed(0)).join(' ')}`).join(', ')} ms`);
+  return taken;
 }
 
 async function runBrowser(name, server, { names, chosen, rounds }) {
@@ -71,10 +83,10 @@ async function runBrowser(name, server, { names, chosen, rounds }) {
       if (message.type() === 'error') console.error(message.text());
     });
     await page.goto(`${server.origin}/tests/bench/web/records/index.html`);
-    await page.waitForFunction(() => typeof globalThis.bench === 'function');
-    const ms = {};
-    for (const scene of chosen) ms[scene] = await runScene(page, scene, names, rounds);
-    return { browser: await browser.puppet.version(), rounds, ms };
+    await page.waitForFunction(() => typeof globalThis.prepare === 'function');
+    const taken = {};
+    for (const scene of chosen) taken[scene] = await runScene(browser, page, scene, names, rounds);
+    return { browser: await browser.puppet.version(), rounds, taken };
   } finally {
     await browser.close();
   }

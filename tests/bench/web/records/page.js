@@ -1,6 +1,6 @@
 /**
- * The page: tests/bench/records.mjs calls `globalThis.bench(engine, scene)` for one engine at a time, and
- * `globalThis.clear()` when a scene has had all its rounds.
+ * The page: for one engine at a time tests/bench/records.mjs calls `prepare(engine, scene)`, `run()` and `finish()`, which
+ * are three so that it can tell what is between; and `clear()` when a scene has had all its rounds.
  *
  * Invariants: what is timed begins on a database that was made for it, or, in scenes that only read, was written once; it
  * ends when the engine tells it as done; a wrong answer is an error, not a number.
@@ -13,7 +13,10 @@ import { scenes } from './scenes.js';
 const kept = new Map();
 let made = 0;
 
-async function prepared(engine, { indexes, stored }) {
+/** What `run` is about, and what came of it. */
+let current;
+
+async function opened(engine, { indexes, stored }) {
   made += 1;
   const db = await open[engine](`bench${made}`, indexes);
   await stored?.(db);
@@ -27,19 +30,27 @@ async function destroy(db) {
   }
 }
 
-/** Milliseconds. */
-globalThis.bench = async (engine, name) => {
+globalThis.prepare = async (engine, name) => {
   const scene = scenes[name];
-  const db = kept.get(engine) ?? await prepared(engine, scene);
+  const db = kept.get(engine) ?? await opened(engine, scene);
   if (scene.stored) kept.set(engine, db);
-  const data = scene.data();
+  current = { scene, db, data: scene.data() };
+};
+
+/** Milliseconds. */
+globalThis.run = async () => {
+  const { scene, db, data } = current;
   await nextTask();
   const startedAt = performance.now();
-  const answer = await scene.run(db, data);
-  const ms = performance.now() - startedAt;
+  current.answer = await scene.run(db, data);
+  return performance.now() - startedAt;
+};
+
+globalThis.finish = async () => {
+  const { scene, db, data, answer } = current;
   await scene.check(db, data, answer);
   if (!scene.stored) await destroy(db);
-  return ms;
+  current = undefined;
 };
 
 globalThis.clear = async () => {
