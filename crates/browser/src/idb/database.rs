@@ -4,14 +4,14 @@ use std::cell::{OnceCell, RefCell};
 use std::future::Future;
 use std::rc::Rc;
 
-use js_sys::{Array, Function, Object, Promise, Reflect};
+use js_sys::{Array, Function, Map, Object, Promise, Reflect};
 use statik_disk::{Error, Kind};
 use wasm_bindgen::closure::Closure;
 use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::JsFuture;
 
 use super::group::Groups;
-use super::js::{Connection, Request, Source, Transaction, issue, names, results, structured_clone};
+use super::js::{Connection, Request, Source, Transaction, issue, names, settle, structured_clone};
 use super::query::{self, Keys, Page, Query};
 use super::{Failure, Listener, Result, failed, timeout, within};
 use crate::errors::{from_js, name};
@@ -202,13 +202,14 @@ impl Database {
     /// The values of keys, undefined where there is none.
     pub async fn get_many(&self, store: &JsValue, keys: &Array) -> Result<Array> {
         self.read(store, "reading from", async |source| {
-            let requests = Array::new();
-            issue(source, "get", keys, &Array::new(), &requests)?;
+            let (answers, pending) = (Array::new(), Map::new());
+            issue(source, "get", keys, &Array::new(), &answers, &pending)?;
             // They are answered in order.
-            if requests.length() > 0 {
-                requests.at(-1).unchecked_into::<Request>().done().await?;
+            if keys.length() > 0 {
+                pending.get(&(keys.length() - 1).into()).unchecked_into::<Request>().done().await?;
             }
-            results(&requests)
+            settle(&answers, &pending)?;
+            Ok(answers)
         })
         .await
     }
@@ -254,13 +255,16 @@ impl Database {
                 begun => begun?,
             };
             let runs = copies.get().unwrap_or(&runs);
-            let requests = issued(running.transaction(), runs).map_err(|thrown| failed(&thrown, &doing))?;
+            let (keys, pending) = (Array::new(), Map::new());
+            let first =
+                issued(running.transaction(), runs, &keys, &pending).map_err(|thrown| failed(&thrown, &doing))?;
             let completed = running.transaction().completed();
-            if requests.length() > 0 {
-                commit_once_begun(running.transaction(), requests.get(0).unchecked_ref()).await;
+            if let Some(first) = first {
+                commit_once_begun(running.transaction(), &first).await;
             }
             finish(running, completed, &doing).await?;
-            results(&requests).map_err(|thrown| failed(&thrown, &doing).into())
+            settle(&keys, &pending).map_err(|thrown| failed(&thrown, &doing))?;
+            Ok(keys)
         })
         .await
     }
@@ -502,11 +506,17 @@ pub(super) fn begin(
     connection.transaction(stores, mode, &options)
 }
 
-/// A request for each write.
-fn issued(transaction: &Transaction, runs: &[Run]) -> std::result::Result<Array, JsValue> {
-    let requests = Array::new();
-    for Run { store, verb, values, keys } in runs {
-        issue(&transaction.object_store(store)?, verb, values, keys, &requests)?;
+/// Makes a request for each write, and gives the first. `keys` and `pending` are as in [`issue`].
+fn issued(
+    transaction: &Transaction,
+    runs: &[Run],
+    keys: &Array,
+    pending: &Map,
+) -> std::result::Result<Option<Request>, JsValue> {
+    let mut first = None;
+    for run in runs {
+        let request = issue(&transaction.object_store(&run.store)?, &run.verb, &run.values, &run.keys, keys, pending)?;
+        first = first.or(request);
     }
-    Ok(requests)
+    Ok(first)
 }
