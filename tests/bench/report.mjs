@@ -76,14 +76,14 @@ export function summarize({ set, scenes }, workloads) {
 }
 
 /** A Markdown table, padded so that it reads well as plain text too. */
-function table(header, rows) {
+export function table(header, rows) {
   const widths = header.map((_, column) => Math.max(...[header, ...rows].map((row) => row[column].length)));
   const line = (row) => `| ${row.map((cell, i) => (i === 0 ? cell.padEnd(widths[i]) : cell.padStart(widths[i]))).join(' | ')} |`;
   const rule = `|${widths.map((width, i) => (i === 0 ? '-'.repeat(width + 2) : `${'-'.repeat(width + 1)}:`)).join('|')}|`;
   return [line(header), rule, ...rows.map(line)].join('\n');
 }
 
-const shortly = (value) => (value === undefined ? '–' : value >= 10_000 ? Math.round(value).toLocaleString('en') : value.toFixed(value < 10 ? 1 : 0));
+export const shortly = (value) => (value === undefined ? '–' : value >= 10_000 ? Math.round(value).toLocaleString('en') : value.toFixed(value < 10 ? 1 : 0));
 const ratio = (value, base) => (value === undefined || base === undefined ? '–' : (value / base).toFixed(2));
 
 /** Milliseconds of each workload, by engine. @param {Report} report */

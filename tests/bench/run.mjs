@@ -13,13 +13,15 @@
  * missed is for a person to judge.
  */
 import { once } from 'node:events';
-import { mkdir, readFile, writeFile } from 'node:fs/promises';
+import { mkdir, writeFile } from 'node:fs/promises';
 import { cpus } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { command, commandLine, Failure, wholeNumber } from '../../scripts/process.mjs';
 import { Browser } from '../e2e/browsers.mjs';
 import { Server } from '../e2e/server.mjs';
+import { BROWSERS, chooseFrom } from './options.mjs';
+import { updateReadme } from './readme.mjs';
 import { brief, render, summarize } from './report.mjs';
 import { engines } from './web/engines.js';
 import { scenes } from './web/scenes.js';
@@ -32,10 +34,6 @@ const RUN_LIMIT_MS = 10 * 60_000;
 /** An engine that needs longer than this for one round does not run again, and the report says so. */
 const REPEAT_LIMIT_MS = 60_000;
 
-const BROWSERS = ['chrome', 'firefox'];
-
-const list = (text) => text?.split(',').map((name) => name.trim()).filter(Boolean);
-
 const OPTIONS = {
   browser: { type: 'string' },
   rounds: { type: 'string', default: '5' },
@@ -46,14 +44,6 @@ const OPTIONS = {
   'cache-kib': { type: 'string' },
   'page-size': { type: 'string' },
 };
-
-/** The names after `--<option>`, or all there are. */
-function chooseFrom(known, option, text) {
-  const names = list(text) ?? known;
-  const unknown = names.filter((name) => !known.includes(name));
-  if (unknown.length > 0) throw new Failure(`--${option}: nothing is called ${unknown.join(', ')}; there are ${known.join(', ')}`);
-  return names;
-}
 
 /** As `chooseFrom`, for one of two kinds of work: nothing of this kind, if only the other is asked for. */
 function chooseKind(known, option, text, other) {
@@ -135,15 +125,6 @@ async function runBrowser(name, server, chosen) {
   }
 }
 
-/** Puts the tables where README.md has them. */
-async function updateReadme(reports) {
-  const file = join(CHECKOUT, 'README.md');
-  const text = await readFile(file, 'utf8');
-  const [before, after] = [/^[^]*<!-- bench:begin -->\n/, /<!-- bench:end -->[^]*$/].map((part) => part.exec(text)?.[0]);
-  if (before === undefined || after === undefined) throw new Failure('README.md has no marks for the benchmark');
-  await writeFile(file, `${before}\n${reports.map(brief).join('\n\n')}\n\n${after}`);
-}
-
 async function main() {
   const chosen = options();
   const folders = ['tests/bench/web', 'dist', 'node_modules'];
@@ -182,7 +163,7 @@ async function main() {
   const machine = { cpus: cpus().length, cpu: cpus()[0]?.model, platform: process.platform };
   await writeFile(file, `${JSON.stringify({ startedAt, machine, overrides: chosen.overrides, results }, undefined, 2)}\n`);
   console.log(`Written to ${file}`);
-  if (chosen.readme) await updateReadme(results);
+  if (chosen.readme) await updateReadme('bench', results.map(brief));
   const own = results.flatMap((result) => result.engines).filter((engine) => engine.name.startsWith('statik') && engine.summary.problems.length > 0);
   if (own.length > 0) process.exitCode = 1;
 }

@@ -14,6 +14,9 @@ const MIGRATIONS = [{
     indexed.createIndex('group', 'group');
     indexed.createIndex('words', 'words', { multiEntry: true });
     indexed.createIndex('unique', 'unique', { unique: true });
+    const nested = db.createObjectStore('nested', { keyPath: 'at.id' });
+    nested.createIndex('pair', ['a', 'b']);
+    nested.createIndex('plain', 'a');
   },
 }];
 
@@ -79,6 +82,19 @@ test('pages of a store and of indexes, records and keys, there and back: complet
     const what = `seed ${SEED}, round ${round}: ${JSON.stringify({ index, direction, limit, keysOnly, range })}`;
     const found = await pages((cursor) => idb[keysOnly ? 'keys' : 'query']('indexed', { direction, limit, ...(index && { index }), ...(range !== undefined && { range }), ...(cursor && { cursor }) }));
     assert.deepEqual(found.flat(), expected.map(({ each }) => (keysOnly ? each.id : each)), what);
+  }
+});
+
+test('pages go on from keys that are not fields of the record: nested, of several parts, or out of line', async (context) => {
+  const { idb } = await app(context);
+  const records = Array.from({ length: 9 }, (_, id) => ({ at: { id }, a: id % 2, b: id % 3 }));
+  await idb.write(records.flatMap((put) => [{ store: 'nested', put }, { store: 'out', put, key: `key ${put.at.id}` }]));
+  const ids = async (store, query) => (await pages((cursor) => idb.query(store, { ...query, ...(cursor && { cursor }) }))).flat().map(({ at }) => at.id);
+  for (const limit of [1, 2, 4, 9]) {
+    assert.deepEqual(await ids('nested', { limit }), [0, 1, 2, 3, 4, 5, 6, 7, 8]);
+    assert.deepEqual(await ids('nested', { limit, index: 'pair' }), [0, 6, 4, 2, 8, 3, 1, 7, 5]);
+    assert.deepEqual(await ids('nested', { limit, index: 'plain' }), [0, 2, 4, 6, 8, 1, 3, 5, 7]);
+    assert.deepEqual(await ids('out', { limit }), [0, 1, 2, 3, 4, 5, 6, 7, 8]);
   }
 });
 

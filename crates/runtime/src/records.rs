@@ -113,9 +113,10 @@ impl IdbDatabase {
         })
     }
 
-    pub fn write(&self, writes: Array, is_strict: bool) -> Promise {
+    /// `runs` are `{ store, verb, values, keys }`, as `Database::write` takes them.
+    pub fn write(&self, runs: Array, is_strict: bool) -> Promise {
         self.begun(async move |database| {
-            database.write(&writes, durability(is_strict)).await.map(JsValue::from).map_err(throw)
+            database.write(&runs, durability(is_strict)).await.map(JsValue::from).map_err(throw)
         })
     }
 

@@ -2,7 +2,7 @@
  * What the small WebAssembly module exports (crates/runtime, feature `records`): the types of `dist/records.js`. Every
  * method that fails throws an `ErrorShape`, or what a function that it was given has thrown. No code lives here.
  */
-import type { IdbEvent, KeyRange, Position, Write } from './idb/types.js';
+import type { IdbEvent, KeyRange, Position } from './idb/types.js';
 
 export default function init(options: { module_or_path: WebAssembly.Module }): Promise<unknown>;
 
@@ -23,6 +23,14 @@ export function openDatabase(
 ): Promise<IDBDatabase>;
 export function deleteDatabase(name: string, environment: IdbEnvironment): Promise<void>;
 
+/** Writes of one kind to one store, one after another. `values` are keys or ranges where they are to be deleted. */
+export interface Run {
+  store: string;
+  verb: 'put' | 'add' | 'delete' | 'clear';
+  values: unknown[];
+  keys: (IDBValidKey | undefined)[];
+}
+
 /** See `Idb` in idb/types.ts. */
 export class IdbDatabase {
   constructor(name: string, opener: () => Promise<IDBDatabase>, environment: IdbEnvironment);
@@ -38,7 +46,7 @@ export class IdbDatabase {
     after?: Position | undefined;
     keysOnly?: boolean;
   }): Promise<{ items: unknown[]; last?: Position }>;
-  write(writes: readonly Write[], isStrict: boolean): Promise<IDBValidKey[]>;
+  write(runs: readonly Run[], isStrict: boolean): Promise<IDBValidKey[]>;
   /** Undefined where there is no connection. */
   put(store: string, value: unknown, key: IDBValidKey | undefined, isAdd: boolean): number | undefined;
   /** What the group comes to that the last `put` went to. */

@@ -4,14 +4,14 @@ use std::cell::{OnceCell, RefCell};
 use std::future::Future;
 use std::rc::Rc;
 
-use js_sys::{Array, Function, Object, Promise, Reflect};
+use js_sys::{Array, Function, Map, Object, Promise, Reflect};
 use statik_disk::{Error, Kind};
 use wasm_bindgen::closure::Closure;
 use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::JsFuture;
 
 use super::group::Groups;
-use super::js::{Connection, Request, Source, Transaction, names, structured_clone};
+use super::js::{Connection, Request, Source, Transaction, issue, names, settle, structured_clone};
 use super::query::{self, Keys, Page, Query};
 use super::{Failure, Listener, Result, failed, timeout, within};
 use crate::errors::{from_js, name};
@@ -143,23 +143,25 @@ impl Drop for Running {
     }
 }
 
-/// Something that a transaction does to a store.
-enum Write {
-    Put { value: JsValue, key: JsValue },
-    Add { value: JsValue, key: JsValue },
-    Delete(JsValue),
-    Clear,
+/// Writes of one kind to one store, one after another.
+struct Run {
+    store: JsValue,
+    /// The method of the store.
+    verb: String,
+    /// What that is called with: values or ranges, and keys, undefined where there is none.
+    values: Array,
+    keys: Array,
 }
 
-impl Write {
-    /// The same of a value that nobody can change.
+impl Run {
+    /// The same with values that nobody can change.
     fn copied(&self) -> std::result::Result<Self, JsValue> {
-        Ok(match self {
-            Write::Put { value, key } => Write::Put { value: structured_clone(value)?, key: structured_clone(key)? },
-            Write::Add { value, key } => Write::Add { value: structured_clone(value)?, key: structured_clone(key)? },
-            Write::Delete(key) => Write::Delete(key.clone()),
-            Write::Clear => Write::Clear,
-        })
+        let copy = |array: &Array| match self.verb.as_str() {
+            "put" | "add" => structured_clone(array).map(JsCast::unchecked_into),
+            _ => Ok(array.clone()),
+        };
+        let (values, keys) = (copy(&self.values)?, copy(&self.keys)?);
+        Ok(Run { store: self.store.clone(), verb: self.verb.clone(), values, keys })
     }
 }
 
@@ -200,12 +202,14 @@ impl Database {
     /// The values of keys, undefined where there is none.
     pub async fn get_many(&self, store: &JsValue, keys: &Array) -> Result<Array> {
         self.read(store, "reading from", async |source| {
-            let requests = keys.iter().map(|key| source.get(&key)).collect::<std::result::Result<Vec<_>, _>>()?;
+            let (answers, pending) = (Array::new(), Map::new());
+            issue(source, "get", keys, &Array::new(), &answers, &pending)?;
             // They are answered in order.
-            if let Some(last) = requests.last() {
-                last.done().await?;
+            if keys.length() > 0 {
+                pending.get(&(keys.length() - 1).into()).unchecked_into::<Request>().done().await?;
             }
-            requests.iter().map(Request::result).collect()
+            settle(&answers, &pending)?;
+            Ok(answers)
         })
         .await
     }
@@ -223,15 +227,20 @@ impl Database {
         self.read(store, "querying", async |source| query::page(&self.keys, source, query).await).await
     }
 
-    /// Does all writes, each `{ store, put | add | delete | clear, key? }`, or none. Answers the keys.
-    pub async fn write(&self, writes: &Array, durability: Durability) -> Result<Array> {
-        let (stores, writes) = self.parse(writes)?;
-        let doing = format!("writing {} records to {}", writes.len(), self.place(&stores));
+    /// Does all writes, or none. They come as runs, `{ store, verb, values, keys }`: those of one kind to one store. Answers
+    /// the keys.
+    pub async fn write(&self, runs: &Array, durability: Durability) -> Result<Array> {
+        let runs = self.parse(runs)?;
+        let mut stores: Vec<JsValue> = Vec::new();
+        for Run { store, .. } in &runs {
+            if !stores.contains(store) {
+                stores.push(store.clone());
+            }
+        }
+        let count: u32 = runs.iter().map(|run| run.values.length()).sum();
+        let doing = format!("writing {count} records to {}", self.place(&stores));
         // What waits for a connection may be changed meanwhile by whoever gave it.
-        let copied = || {
-            let copies = writes.iter().map(|(at, write)| Ok((*at, write.copied()?)));
-            copies.collect::<std::result::Result<Vec<_>, _>>()
-        };
+        let copied = || runs.iter().map(Run::copied).collect::<std::result::Result<Vec<_>, _>>();
         let copies = OnceCell::new();
         let keep = || copied().map(|made| _ = copies.set(made)).map_err(|thrown| failed(&thrown, &doing));
         if !self.is_open() {
@@ -245,12 +254,13 @@ impl Database {
                 }
                 begun => begun?,
             };
-            let writes = copies.get().unwrap_or(&writes);
-            let requests = issue(running.transaction(), &stores, writes).map_err(|thrown| failed(&thrown, &doing))?;
+            let runs = copies.get().unwrap_or(&runs);
+            let (keys, pending) = (Array::new(), Map::new());
+            issued(running.transaction(), runs, &keys, &pending).map_err(|thrown| failed(&thrown, &doing))?;
             let completed = running.transaction().completed();
             finish(running, completed, &doing).await?;
-            let keys = requests.iter().map(Request::result).collect::<std::result::Result<Array, _>>();
-            keys.map_err(|thrown| failed(&thrown, &doing).into())
+            settle(&keys, &pending).map_err(|thrown| failed(&thrown, &doing))?;
+            Ok(keys)
         })
         .await
     }
@@ -438,37 +448,23 @@ impl Database {
         begun.map(|transaction| Running(Some(transaction))).map_err(|thrown| Attempt::new(&thrown, doing))
     }
 
-    /// The stores, each once, and what is done to which of them.
-    fn parse(&self, writes: &Array) -> Result<(Vec<JsValue>, Vec<(usize, Write)>)> {
-        let mut stores: Vec<JsValue> = Vec::new();
-        let mut parsed = Vec::with_capacity(writes.length() as usize);
-        let [store_name, put, add, delete, clear, key_name] =
-            ["store", "put", "add", "delete", "clear", "key"].map(JsValue::from_str);
-        for write in writes.iter() {
-            let property = |name: &JsValue| Reflect::get(&write, name).unwrap_or(JsValue::UNDEFINED);
-            let has = |name: &JsValue| Reflect::has(&write, name).unwrap_or(false);
-            let store = property(&store_name);
-            let at = stores.iter().position(|known| *known == store).unwrap_or_else(|| {
-                stores.push(store);
-                stores.len() - 1
-            });
-            let write = if has(&put) {
-                Write::Put { value: property(&put), key: property(&key_name) }
-            } else if has(&add) {
-                Write::Add { value: property(&add), key: property(&key_name) }
-            } else if has(&delete) {
-                let range = self.keys.range(&property(&delete));
-                Write::Delete(range.map_err(|thrown| failed(&thrown, &format!("deleting from \"{}\"", self.name)))?)
-            } else if has(&clear) {
-                Write::Clear
-            } else {
-                let context =
-                    format!("writing to \"{}\": write {} has none of put, add, delete, clear", self.name, parsed.len());
-                return Err(Error::new(Kind::Invalid, context).into());
+    fn parse(&self, runs: &Array) -> Result<Vec<Run>> {
+        let parse = |run: JsValue| {
+            let property = |name: &str| Reflect::get(&run, &name.into());
+            let (store, verb) = (property("store")?, property("verb")?.as_string().unwrap_or_default());
+            let (values, keys) = (property("values")?.unchecked_into::<Array>(), property("keys")?.unchecked_into());
+            let values = match verb.as_str() {
+                "delete" => {
+                    values.iter().map(|range| self.keys.range(&range)).collect::<std::result::Result<_, _>>()?
+                }
+                _ => values,
             };
-            parsed.push((at, write));
-        }
-        Ok((stores, parsed))
+            Ok(Run { store, verb, values, keys })
+        };
+        runs.iter()
+            .map(parse)
+            .collect::<std::result::Result<_, _>>()
+            .map_err(|thrown| failed(&thrown, &format!("writing to \"{}\"", self.name)))
     }
 }
 
@@ -512,22 +508,10 @@ pub(super) fn begin(
     connection.transaction(stores, mode, &options)
 }
 
-fn issue(
-    transaction: &Transaction,
-    stores: &[JsValue],
-    writes: &[(usize, Write)],
-) -> std::result::Result<Vec<Request>, JsValue> {
-    let sources =
-        stores.iter().map(|name| transaction.object_store(name)).collect::<std::result::Result<Vec<_>, _>>()?;
-    writes
-        .iter()
-        .map(|(at, write)| match write {
-            Write::Put { value, key } if key.is_undefined() => sources[*at].put(value),
-            Write::Put { value, key } => sources[*at].put_at(value, key),
-            Write::Add { value, key } if key.is_undefined() => sources[*at].add(value),
-            Write::Add { value, key } => sources[*at].add_at(value, key),
-            Write::Delete(key) => sources[*at].delete(key),
-            Write::Clear => sources[*at].clear(),
-        })
-        .collect()
+/// Makes a request for each write. `keys` and `pending` are as in [`issue`].
+fn issued(transaction: &Transaction, runs: &[Run], keys: &Array, pending: &Map) -> std::result::Result<(), JsValue> {
+    for run in runs {
+        issue(&transaction.object_store(&run.store)?, &run.verb, &run.values, &run.keys, keys, pending)?;
+    }
+    Ok(())
 }

@@ -165,20 +165,42 @@ impl Reader<'_> {
         let request =
             if is_keys_only { self.source.get_all_keys(range, left)? } else { self.source.get_all(range, left)? };
         let found: Array = request.done().await?.unchecked_into();
-        let last = if found.length() == left { self.position(range, left).await? } else { None };
+        let last = if found.length() == left { self.position(range, &found).await? } else { None };
         let items = if items.length() == 0 { found } else { items.concat(&found) };
         Ok(Page { items, last })
     }
 
-    /// Where the record is that `count` records end with.
-    async fn position(&self, range: &JsValue, count: u32) -> JsResult<Option<Position>> {
-        let request = self.source.open_key_cursor(range, "next")?;
-        let mut found = cursor(&request).await?;
-        if let (Some(first), true) = (&found, count > 1) {
-            first.advance(count - 1)?;
-            found = cursor(&request).await?;
+    /// Where the last of what was found is.
+    async fn position(&self, range: &JsValue, found: &Array) -> JsResult<Option<Position>> {
+        let told = self.told(&found.at(-1));
+        if told.is_some() {
+            return Ok(told);
         }
-        Ok(found.map(|cursor| Position::of(&cursor)))
+        let request = self.source.open_key_cursor(range, "next")?;
+        let mut last = cursor(&request).await?;
+        if let (Some(first), true) = (&last, found.length() > 1) {
+            first.advance(found.length() - 1)?;
+            last = cursor(&request).await?;
+        }
+        Ok(last.map(|cursor| Position::of(&cursor)))
+    }
+
+    /// Where an item is, if it says so itself: if it is a key of the store, or a record whose keys are fields of it.
+    fn told(&self, item: &JsValue) -> Option<Position> {
+        let is_by_index = !self.query.index.is_undefined();
+        if self.query.is_keys_only {
+            return (!is_by_index).then(|| Position { key: item.clone(), primary: item.clone() });
+        }
+        let field = |source: &Source| {
+            let path = source.key_path().as_string().filter(|path| !path.is_empty() && !path.contains('.'))?;
+            Reflect::get(item, &path.into()).ok().filter(|value| !value.is_undefined())
+        };
+        if is_by_index && self.source.is_multi_entry() {
+            return None;
+        }
+        let key = field(&self.source)?;
+        let primary = if is_by_index { field(&self.source.object_store())? } else { key.clone() };
+        Some(Position { key, primary })
     }
 
     async fn reversed(&self, range: &JsValue, left: u32, items: &Array) -> JsResult<Option<Position>> {

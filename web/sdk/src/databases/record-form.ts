@@ -90,7 +90,8 @@ export class RecordForm {
 
   /** What the caller gets. */
   fromStored<T>(stored: Stored, key: string): T {
-    const fields = Object.fromEntries(Object.entries(stored).filter(([name]) => !name.startsWith('_')));
+    const fields: Stored = {};
+    for (const name of Object.keys(stored)) if (!name.startsWith('_')) fields[name] = stored[name];
     const sealed = this.#sealedBytes(stored, key);
     if (sealed === undefined) return fields as T;
     return { ...fields, ...this.#opener(key).open(this.#place(stored, key), sealed) as Stored } as T;

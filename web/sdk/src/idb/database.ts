@@ -1,10 +1,12 @@
 /** A database over the WebAssembly module. It only converts: what can be lost is decided there. */
 import { decode, encode } from '../codec.js';
 import { failure, StatikError } from '../errors.js';
-import type { IdbDatabase } from '../records.js';
+import type { IdbDatabase, Run } from '../records.js';
 import { bindings, type Environment } from './environment.js';
 import { translated } from '../records-wasm.js';
 import type { Idb, Key, KeyRange, Page, Position, Query, Write, WriteOptions } from './types.js';
+
+const VERBS = ['put', 'add', 'delete', 'clear'] as const;
 
 export class Database implements Idb {
   readonly name: string;
@@ -45,7 +47,7 @@ export class Database implements Idb {
 
   async write(writes: readonly Write[], { durability = 'relaxed' }: WriteOptions = {}): Promise<Key[]> {
     if (writes.length === 0) return [];
-    return settled(this.#core.write(writes, durability === 'strict'));
+    return settled(this.#core.write(this.#runs(writes), durability === 'strict'));
   }
 
   async put(store: string, value: unknown, key?: Key): Promise<Key> {
@@ -93,6 +95,21 @@ export class Database implements Idb {
     const group = await settled(core.group());
     if (group.failures.size > 0 && group.failures.has(place)) throw translated(group.failures.get(place));
     return group.requests[place]!.result;
+  }
+
+  /** Writes as the module takes them: many together. */
+  #runs(writes: readonly Write[]): Run[] {
+    const runs: Run[] = [];
+    let run: Run | undefined;
+    for (const [index, write] of writes.entries()) {
+      const verb = VERBS.find((each) => each in Object(write));
+      if (verb === undefined) throw failure('Invalid', `writing to "${this.name}": write ${index} has none of ${VERBS.join(', ')}`);
+      const { store, key, [verb]: value } = write as { store: string; key?: Key } & Record<string, unknown>;
+      if (run?.store !== store || run.verb !== verb) runs.push(run = { store, verb, values: [], keys: [] });
+      run.values.push(value);
+      run.keys.push(key);
+    }
+    return runs;
   }
 
   async #page<T>(store: string, { index, range, direction, limit, cursor, after }: Query, keysOnly: boolean): Promise<Page<T>> {
