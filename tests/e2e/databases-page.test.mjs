@@ -49,6 +49,7 @@ class DatabasesPage {
     await this.page.waitForFunction(() => {
       const { state, busy } = /** @type {HTMLElement} */ (document.querySelector('#databases-view')).dataset;
       const { records } = /** @type {HTMLElement} */ (document.querySelector('#part-records')).dataset;
+      if (document.querySelector('.part[aria-busy=true]')) return false;
       return state === 'failed' || (state === 'ready' && busy === 'false' && records !== undefined && records !== 'loading');
     });
   }
@@ -428,7 +429,7 @@ for (const name of BROWSERS) {
       await shown.click('#tab-records');
       assert.equal(await shown.status(), 'Failed');
       assert.match(await shown.text('#error'), /^Reading episodes: .*statik_memory.*\(NotFound\)$/);
-      await page.click('#tab-schema');
+      await shown.click('#tab-schema');
       await page.select(`${card} select`, '2');
       await page.click(`${card} [data-testid=migrate]`);
       await shown.answer('agree');
