@@ -51,6 +51,8 @@ export class DatabasesPage implements Workspace {
   /** The last action, after which the next begins. */
   #last: Promise<void> = Promise.resolve();
   #waiting = 0;
+  /** How many times a part is being drawn. */
+  #drawing = 0;
 
   /** @param onChosen called when a store was chosen, so that a drawer over it can close */
   constructor(onChosen: () => void) {
@@ -179,11 +181,17 @@ export class DatabasesPage implements Workspace {
 
   async #draw(): Promise<void> {
     const name = this.#tabs.shown;
+    const part = byId(`part-${name}`, HTMLElement);
+    this.#drawing += 1;
+    part.ariaBusy = 'true';
     try {
       await this.#parts[name].draw();
     } catch (error) {
       showProblem(`Showing ${name}`, error);
     }
+    this.#drawing -= 1;
+    // The last one of several that were begun ends it for all parts.
+    if (this.#drawing === 0) for (const name of TABS) byId(`part-${name}`, HTMLElement).ariaBusy = null;
   }
 
   #say(text: string): void {
