@@ -159,8 +159,6 @@ extern "C" {
     #[wasm_bindgen(method, js_name = stopPropagation)]
     pub fn stop_propagation(this: &Event);
 
-    #[wasm_bindgen(js_name = queueMicrotask)]
-    pub fn queue_microtask(job: &Function);
     #[wasm_bindgen(catch, js_name = structuredClone)]
     pub fn structured_clone(value: &JsValue) -> JsResult<JsValue>;
 }
