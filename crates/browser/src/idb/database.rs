@@ -143,6 +143,9 @@ impl Drop for Running {
     }
 }
 
+/// Stores, each once, and what is done to which of them.
+type Parsed = (Vec<JsValue>, Vec<(usize, Write)>);
+
 /// Something that a transaction does to a store.
 enum Write {
     Put { value: JsValue, key: JsValue },
@@ -439,7 +442,7 @@ impl Database {
     }
 
     /// The stores, each once, and what is done to which of them.
-    fn parse(&self, writes: &Array) -> Result<(Vec<JsValue>, Vec<(usize, Write)>)> {
+    fn parse(&self, writes: &Array) -> Result<Parsed> {
         let mut stores: Vec<JsValue> = Vec::new();
         let mut parsed = Vec::with_capacity(writes.length() as usize);
         let [store_name, put, add, delete, clear, key_name] =
