@@ -110,7 +110,7 @@ test('with blind tags, tags and names are not to be read either', async () => {
   assert.deepEqual((await databases.memory.querySkills({ name: MARKER })).items, [{ id: 's', name: MARKER, level: 2 }]);
 });
 
-test('a record in another one\'s place is refused: of another key, store or database', async () => {
+test('a record in another one\'s place is refused: of another key, store, database or app', async () => {
   const world = newWorld();
   const { memory } = await world.open({ encryption });
   await memory.storeConcept({ id: 'a', name: 'same' });
@@ -123,14 +123,32 @@ test('a record in another one\'s place is refused: of another key, store or data
   await assert.rejects(memory.getSkill('a'), { code: 'Corrupt' });
   await world.tamper('statik_memory', 'concepts', stored.get('a'));
   assert.deepEqual(await memory.getConcept('a'), { id: 'a', name: 'same' });
-  // Another app's databases, which somebody gave the same keyfile.
-  const [, file] = (await world.dump('statik_catalog', 'settings'))[0] ?? [];
-  await world.tamper('statik_catalog', 'settings', file, 'keyfile@other');
-  const other = await world.open({ encryption, name: 'other' });
-  await other.memory.storeConcept({ id: 'a', name: 'same' });
-  const [theirs] = await (await Object.assign(Object.create(world), { name: 'other' })).dump('statik_memory', 'concepts');
-  await world.tamper('statik_memory', 'concepts', theirs?.[1]);
-  await assert.rejects(memory.getConcept('a'), { code: 'Corrupt' });
+  const { state, logs } = await world.open({ encryption });
+  await state.saveKernelState(1);
+  await logs.logDelta({});
+  const [[, { _sealed: foreign }] = [0, {}]] = await world.dump('statik_logs', 'deltas');
+  const [[, saved] = []] = await world.dump('statik_state', 'kernel_state');
+  await world.tamper('statik_state', 'kernel_state', { ...saved, _sealed: foreign });
+  await assert.rejects(state.loadKernelState(), { code: 'Corrupt' });
+  // Another app has other keys.
+  const other = newWorld();
+  await (await other.open({ encryption })).memory.storeConcept({ id: 'a', name: 'same' });
+  const [[, theirs] = []] = await other.dump('statik_memory', 'concepts');
+  await world.tamper('statik_memory', 'concepts', theirs);
+  await assert.rejects(memory.getConcept('a'), { code: 'Permission', message: /it names the data key/ });
+});
+
+test('a backup of sealed databases is sealed, and read elsewhere, under another name, with the secret', async () => {
+  const [world, elsewhere] = [newWorld(), newWorld()];
+  const databases = await world.open({ encryption, blindTags: true });
+  await fill(databases, MARKER);
+  const blob = await databases.backup.exportAllData({ compress: false });
+  assert.ok(!(await blob.text()).includes(MARKER));
+  const target = await elsewhere.open();
+  await target.backup.importData(blob, { confirm: () => true });
+  await target.close();
+  await assert.rejects(elsewhere.open({ encryption: { key: await newKey() } }), { code: 'Permission' });
+  assert.deepEqual(await read(await elsewhere.open({ encryption, blindTags: true })), await read(databases));
 });
 
 test('what lies in clear beside a record cannot be changed', async () => {

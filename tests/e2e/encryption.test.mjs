@@ -60,7 +60,7 @@ matrix('encryption', (place) => {
       const dataKey = new Uint8Array(await crypto.subtle.exportKey('raw', unwrapped));
       const { _sealed: sealed } = await stored(`statik_memory@${name}`, 'episodes', 'é');
       const bound = JSON.stringify(['é', 5, 0.5, ['t'], { $: 'undefined' }]);
-      const context = { store: JSON.stringify([`statik_memory@${name}`, 'episodes']), key: new TextEncoder().encode(bound), version: 1 };
+      const context = { store: JSON.stringify(['statik_memory', 'episodes']), key: new TextEncoder().encode(bound), version: 1 };
       return new TextDecoder().decode(await open(crypto.subtle, dataKey, context, sealed));
     });
     assert.equal(found, '{"when":{"$":"Date","ms":7}}');

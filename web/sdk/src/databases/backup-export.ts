@@ -16,8 +16,6 @@ import type { Catalog } from './catalog.js';
 import * as field from './fields.js';
 import type { LogicalDatabase } from './logical.js';
 
-/** The catalog's setting that holds the keys of encrypted databases, wrapped. A backup carries it as `metadata.keyfile`. */
-export const KEYFILE = 'keyfile';
 /** The catalog's setting that tells this instance of the app from others. */
 const INSTANCE = 'instance_id';
 /** How long an export keeps writers waiting: less than they wait before they fail. */
@@ -62,6 +60,8 @@ export interface BackupContext {
   catalog: Catalog;
   /** By the names that the app uses, which are those in a backup. */
   databases: ReadonlyMap<string, LogicalDatabase>;
+  /** The catalog's setting that holds the keys of encrypted databases, wrapped. A backup carries it as `metadata.keyfile`. */
+  keyfile: string;
 }
 
 /** What tells this instance of the app from others, as text that is there from the first time it is asked for. */
@@ -122,8 +122,8 @@ async function start(context: BackupContext, selected: Selected, options: Return
   }
 }
 
-async function metadataOf({ catalog }: BackupContext, { stores, times }: Selected, reason: string): Promise<BackupMetadata> {
-  const keyfile = await catalog.setting(KEYFILE);
+async function metadataOf({ catalog, keyfile: setting }: BackupContext, { stores, times }: Selected, reason: string): Promise<BackupMetadata> {
+  const keyfile = await catalog.setting(setting);
   const named = [...stores].flatMap(([database, names]) => names === 'all' ? [] : names.map((store) => `${database}.${store}`));
   return {
     instance_id: await instanceOf(catalog),

@@ -14,7 +14,7 @@ import { META, request, SCHEMA, translated } from '../migrations/indexeddb.js';
 import { historyOf, plan, prepare, versionOf } from '../migrations/plan.js';
 import type { ImportSource, MigrationEntry } from '../types.js';
 import { checkRecords } from './backup-check.js';
-import { KEYFILE, type BackupContext } from './backup-export.js';
+import type { BackupContext } from './backup-export.js';
 import { giveFiles, type TakeFile } from './backup-files.js';
 import type { BackupSummary, FileSection } from './backup-format.js';
 import { mergeStore, type OnConflict } from './backup-merge.js';
@@ -141,11 +141,11 @@ async function targetsOf({ databases }: BackupContext, doing: string, summary: B
 }
 
 /** The keys that the backup's sealed records need, if this instance lacks them. */
-async function keyfileOf({ catalog }: BackupContext, doing: string, { metadata }: BackupSummary, targets: ReadonlyMap<string, Target>): Promise<Map<string, unknown>> {
+async function keyfileOf({ catalog, keyfile: setting }: BackupContext, doing: string, { metadata }: BackupSummary, targets: ReadonlyMap<string, Target>): Promise<Map<string, unknown>> {
   const { keyfile } = metadata;
   if (keyfile === undefined || targets.size === 0) return new Map();
-  const current = await catalog.setting(KEYFILE);
-  if (current === undefined) return new Map([[KEYFILE, keyfile]]);
+  const current = await catalog.setting(setting);
+  if (current === undefined) return new Map([[setting, keyfile]]);
   if (encode(current) === encode(keyfile)) return new Map();
   const has = idsOf(current);
   if (idsOf(keyfile).every((id) => has.includes(id))) return new Map();

@@ -19,7 +19,7 @@ import type { MigrationResult } from '../types.js';
 import { Backup } from './backup.js';
 import { TIMERS } from './backup-schedule.js';
 import { Catalog } from './catalog.js';
-import { Encryption } from './encryption.js';
+import { Encryption, keyfileSetting } from './encryption.js';
 import * as field from './fields.js';
 import { LogicalDatabase } from './logical.js';
 import { LOGS_MIGRATIONS, LOGS_SHAPE, LogDatabase } from './logs.js';
@@ -102,7 +102,7 @@ export class Databases {
     this.state = new StateDatabase(encryption.fenced(this.#define('statik_state', STATE_MIGRATIONS, STATE_SHAPE).idb), keepStates, sealing);
     this.logs = new LogDatabase(encryption.fenced(this.#define('statik_logs', LOGS_MIGRATIONS, LOGS_SHAPE).idb), sealing);
     encryption.attach([...this.memory.sealed, ...this.state.sealed, ...this.logs.sealed]);
-    this.backup = new Backup({ environment, catalog, databases: this.#logical }, this.#suffix, timers);
+    this.backup = new Backup({ environment, catalog, databases: this.#logical, keyfile: keyfileSetting(this.#suffix) }, this.#suffix, timers);
     if (retention !== undefined) this.quota.register(logPruner('logs', this.logs, retention));
   }
 

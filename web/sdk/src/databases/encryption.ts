@@ -155,7 +155,7 @@ export class Keys {
     this.secret = secret;
     this.#catalog = catalog;
     this.#suffix = suffix;
-    this.sealing = new KeyringSealing(records, blindTags);
+    this.sealing = new KeyringSealing(records, suffix, blindTags);
     this.fence = new Fence((sealed) => this.sealing.knows(sealed), () => this.refresh());
     this.#channel = new BroadcastChannel(`statik:encryption${suffix}`);
     // Under Node it would keep the process alive.
@@ -167,7 +167,7 @@ export class Keys {
   }
 
   static async open(records: Records, catalog: Catalog, suffix: string, secret: Secret, blindTags: boolean): Promise<Keys> {
-    const name = `keyfile${suffix}`;
+    const name = keyfileSetting(suffix);
     if (await catalog.setting(name) === undefined) await catalog.settle(name, await createKeyfile(secret));
     const keys = new Keys(records, catalog, suffix, secret, blindTags);
     try {
@@ -181,7 +181,7 @@ export class Keys {
 
   /** The keyfile. Only `unlock` knows whether it is one. */
   async stored(): Promise<Keyfile> {
-    const file = await this.#catalog.setting<Keyfile>(`keyfile${this.#suffix}`);
+    const file = await this.#catalog.setting<Keyfile>(keyfileSetting(this.#suffix));
     if (file === undefined) throw failure('NotFound', `the keyfile of the databases${this.#suffix && ` ${this.#suffix}`} is gone from the catalog`);
     return file;
   }
@@ -191,7 +191,7 @@ export class Keys {
     for (;;) {
       const file = await this.stored();
       const next = await make(file);
-      if (next === file || await this.#catalog.exchange<Keyfile>(`keyfile${this.#suffix}`, (found) => isSame(found, file), next)) return next;
+      if (next === file || await this.#catalog.exchange<Keyfile>(keyfileSetting(this.#suffix), (found) => isSame(found, file), next)) return next;
     }
   }
 
@@ -332,6 +332,11 @@ export class Keys {
   #lock(id: number): string {
     return `statik:sealing${this.#suffix}:${hex(id)}`;
   }
+}
+
+/** Where the catalog has the keyfile of an app's databases. */
+export function keyfileSetting(suffix: string): string {
+  return `keyfile${suffix}`;
 }
 
 function secretOf(doing: string, name: string, given: EncryptionSecret): Secret {

@@ -171,6 +171,7 @@ export class MemoryDatabase {
     if (isEmpty) return { items: [] };
     // All pages come from one tag's index.
     const { index, ranges, tag } = await this.#source(wanted, Array.isArray(after?.key) ? after.key[0] : undefined);
+    if (after !== undefined && !isOf(after, tag)) throw field.wrong(doing, 'cursor', query.cursor, 'one of the same query');
     const place = (stored: Stored) => positionIn(stored, by, tag);
     const items: Episode[] = [];
     for (let look = limit; ; look = Math.min(MOST_LOOK, Math.max(LEAST_LOOK, look * 2))) {
@@ -345,6 +346,12 @@ function times(doing: string, { from, to }: Pick<EpisodeQuery, 'from' | 'to'>) {
 /** Bounds that are met count. */
 function bounds(lower: number | undefined, upper: number | undefined): KeyRange {
   return { ...(lower !== undefined && { lower }), ...(upper !== undefined && { upper }) };
+}
+
+/** Whether a position can be in the index of a tag, or in one of numbers. */
+function isOf({ key, primary }: Position, tag: string | undefined): boolean {
+  const [head, own] = tag === undefined ? [undefined, key] : Array.isArray(key) && key.length === 2 ? key : [];
+  return head === tag && typeof own === 'number' && typeof primary === 'string';
 }
 
 /** Where an episode is in the index that found it. */

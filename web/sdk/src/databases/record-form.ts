@@ -23,7 +23,7 @@ export interface Sealing {
   blind(database: string, store: string, name: string): string;
 }
 
-/** By the names that the app uses: where a record is does not change when its database is compacted or restored. */
+/** By the names that the app uses, whatever they end in: where a record is does not change when its database is compacted or restored. */
 export interface Place {
   database: string;
   store: string;

@@ -20,14 +20,17 @@ const ID_AT = 4;
 export class KeyringSealing implements Sealing {
   readonly blindTags: boolean;
   readonly #records: Records;
+  readonly #suffix: string;
   #keyring: Keyring | undefined;
   #names: BlindNames | undefined;
   #ids: ReadonlySet<number> = new Set();
   /** Why nothing is to be sealed any more. */
   #stopped: StatikError | undefined;
 
-  constructor(records: Records, blindTags: boolean) {
+  /** `suffix` is what the names of the app's databases end in: it is not bound, so that a backup can be restored under another. */
+  constructor(records: Records, suffix: string, blindTags: boolean) {
     this.#records = records;
+    this.#suffix = suffix;
     this.blindTags = blindTags;
   }
 
@@ -77,21 +80,26 @@ export class KeyringSealing implements Sealing {
 
   seal(place: Place, value: unknown): Uint8Array<ArrayBuffer> {
     if (this.#stopped !== undefined) throw new StatikError(this.#stopped.toJSON(), { cause: this.#stopped });
-    return this.#told(place, () => this.#keys().seal(storeOf(place), keyOf(place), FORM_VERSION, encodeBytes(value)));
+    return this.#told(place, () => this.#keys().seal(this.#storeOf(place), keyOf(place), FORM_VERSION, encodeBytes(value)));
   }
 
   open(place: Place, sealed: Uint8Array): unknown {
-    return this.#told(place, () => decodeBytes(this.#keys().open(storeOf(place), keyOf(place), FORM_VERSION, sealed)));
+    return this.#told(place, () => decodeBytes(this.#keys().open(this.#storeOf(place), keyOf(place), FORM_VERSION, sealed)));
   }
 
   reseal(place: Place, sealed: Uint8Array): Uint8Array<ArrayBuffer> | undefined {
-    return this.#told(place, () => this.#keys().reseal(storeOf(place), keyOf(place), FORM_VERSION, sealed));
+    return this.#told(place, () => this.#keys().reseal(this.#storeOf(place), keyOf(place), FORM_VERSION, sealed));
   }
 
   blind(database: string, store: string, name: string): string {
     if (this.#names === undefined) throw closed();
     // As JSON, since UTF-8 has no lone surrogates.
-    return toBase64(this.#names.blind(storeOf({ database, store }), JSON.stringify(name)));
+    return toBase64(this.#names.blind(this.#storeOf({ database, store }), JSON.stringify(name)));
+  }
+
+  #storeOf({ database, store }: Pick<Place, 'database' | 'store'>): string {
+    const name = this.#suffix !== '' && database.endsWith(this.#suffix) ? database.slice(0, -this.#suffix.length) : database;
+    return JSON.stringify([name, store]);
   }
 
   #keys(): Keyring {
@@ -111,10 +119,6 @@ export class KeyringSealing implements Sealing {
 
 function closed(): StatikError {
   return failure('Closed', 'the databases are closed, and their keys forgotten');
-}
-
-function storeOf({ database, store }: Pick<Place, 'database' | 'store'>): string {
-  return JSON.stringify([database, store]);
 }
 
 function keyOf({ key, clear = [] }: Place): string {
