@@ -22,8 +22,8 @@ function createStore(database, indexes) {
   }
 }
 
-async function openStatik(name, indexes) {
-  const databases = await initializeDatabases({ name, fallback: 'error' });
+async function openStatik(name, indexes, options = {}) {
+  const databases = await initializeDatabases({ name, fallback: 'error', ...options });
   const idb = await databases.database('records', [{ version: 1, name: 'store', checksum: '1', upgrade: (database) => createStore(database, indexes) }]);
   return {
     bulk: (records) => idb.write(records.map((add) => ({ store: STORE, add }))),
@@ -36,6 +36,12 @@ async function openStatik(name, indexes) {
     names: () => ['records', 'statik_memory', 'statik_state', 'statik_logs'].map((each) => `${each}@${name}`),
     close: () => databases.close(),
   };
+}
+
+/** As an app with a key of its own has it: what a passphrase takes to become one is no part of reading and writing. */
+async function openSealed(name, indexes) {
+  const key = await crypto.subtle.generateKey({ name: 'AES-KW', length: 256 }, false, ['wrapKey', 'unwrapKey']);
+  return openStatik(name, indexes, { encryption: { key } });
 }
 
 async function openDexie(name, indexes) {
@@ -98,4 +104,4 @@ async function openBare(name, indexes) {
 }
 
 /** @type {Record<string, (name: string, indexes: string[]) => Promise<object>>} */
-export const open = { statik: openStatik, dexie: openDexie, idb: openIdb, bare: openBare };
+export const open = { statik: openStatik, sealed: openSealed, dexie: openDexie, idb: openIdb, bare: openBare };

@@ -1,6 +1,7 @@
 /**
  * What is timed. `data()` is made before, by a fixed seed; `run(db, data)` is what counts; `check(db, data, answer)` throws
  * if it was not done, or done wrong. `stored(db)` writes what is read, once before all rounds: scenes with it only read.
+ * Only in those that are `isSealable` encryption has a part.
  */
 
 const BULK = 10_000;
@@ -66,6 +67,7 @@ export const scenes = {
     title: `the same with indexes by time, salience and tags; by statik: storeEpisodes`,
     indexes: INDEXES,
     data: () => makeRecords(BULK),
+    isSealable: true,
     run: storeEpisodes,
     check: isStored,
   },
@@ -94,6 +96,7 @@ export const scenes = {
     title: `${BULK.toLocaleString('en')} records read by the index on time; by statik: queryEpisodes`,
     indexes: INDEXES,
     stored: (db) => storeEpisodes(db, makeRecords(BULK)),
+    isSealable: true,
     data: () => [0, BULK - 1],
     run: (db, [from, to]) => (db.recall ? db.recall(from, to) : db.between('timestamp', from, to)),
     check(db, data, items) {
