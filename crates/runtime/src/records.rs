@@ -113,9 +113,9 @@ impl IdbDatabase {
         })
     }
 
-    pub fn write(&self, writes: Array, is_strict: bool) -> Promise {
+    pub fn write(&self, writes: Array, is_strict: bool, is_careful: bool) -> Promise {
         self.begun(async move |database| {
-            database.write(&writes, durability(is_strict)).await.map(JsValue::from).map_err(throw)
+            database.write(&writes, durability(is_strict), is_careful).await.map(JsValue::from).map_err(throw)
         })
     }
 

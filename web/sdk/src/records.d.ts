@@ -38,7 +38,7 @@ export class IdbDatabase {
     after?: Position | undefined;
     keysOnly?: boolean;
   }): Promise<{ items: unknown[]; last?: Position }>;
-  write(writes: readonly Write[], isStrict: boolean): Promise<IDBValidKey[]>;
+  write(writes: readonly Write[], isStrict: boolean, isCareful: boolean): Promise<IDBValidKey[]>;
   /** Undefined where there is no connection. */
   put(store: string, value: unknown, key: IDBValidKey | undefined, isAdd: boolean): number | undefined;
   /** What the group comes to that the last `put` went to. */

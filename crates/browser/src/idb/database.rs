@@ -224,7 +224,10 @@ impl Database {
     }
 
     /// Does all writes, each `{ store, put | add | delete | clear, key? }`, or none. Answers the keys.
-    pub async fn write(&self, writes: &Array, durability: Durability) -> Result<Array> {
+    ///
+    /// `is_careful`, one request is answered before the next is made. Where there is no room for a record Firefox (140) takes
+    /// back what was done before it, and says so, and yet keeps what was requested behind it.
+    pub async fn write(&self, writes: &Array, durability: Durability, is_careful: bool) -> Result<Array> {
         let (stores, writes) = self.parse(writes)?;
         let doing = format!("writing {} records to {}", writes.len(), self.place(&stores));
         // What waits for a connection may be changed meanwhile by whoever gave it.
@@ -246,8 +249,9 @@ impl Database {
                 begun => begun?,
             };
             let writes = copies.get().unwrap_or(&writes);
-            let requests = issue(running.transaction(), &stores, writes).map_err(|thrown| failed(&thrown, &doing))?;
             let completed = running.transaction().completed();
+            let requests = issue(running.transaction(), &stores, writes, is_careful).await;
+            let requests = requests.map_err(|thrown| failed(&thrown, &doing))?;
             finish(running, completed, &doing).await?;
             let keys = requests.iter().map(Request::result).collect::<std::result::Result<Array, _>>();
             keys.map_err(|thrown| failed(&thrown, &doing).into())
@@ -512,22 +516,30 @@ pub(super) fn begin(
     connection.transaction(stores, mode, &options)
 }
 
-fn issue(
+/// Makes the requests. One that fails ends the transaction, which tells why.
+async fn issue(
     transaction: &Transaction,
     stores: &[JsValue],
     writes: &[(usize, Write)],
+    is_careful: bool,
 ) -> std::result::Result<Vec<Request>, JsValue> {
     let sources =
         stores.iter().map(|name| transaction.object_store(name)).collect::<std::result::Result<Vec<_>, _>>()?;
-    writes
-        .iter()
-        .map(|(at, write)| match write {
+    let mut requests = Vec::with_capacity(writes.len());
+    for (at, write) in writes {
+        let request = match write {
             Write::Put { value, key } if key.is_undefined() => sources[*at].put(value),
             Write::Put { value, key } => sources[*at].put_at(value, key),
             Write::Add { value, key } if key.is_undefined() => sources[*at].add(value),
             Write::Add { value, key } => sources[*at].add_at(value, key),
             Write::Delete(key) => sources[*at].delete(key),
             Write::Clear => sources[*at].clear(),
-        })
-        .collect()
+        }?;
+        let is_refused = is_careful && request.done().await.is_err();
+        requests.push(request);
+        if is_refused {
+            break;
+        }
+    }
+    Ok(requests)
 }
