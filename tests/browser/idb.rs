@@ -149,7 +149,7 @@ async fn who_holds_a_database_makes_it_busy_and_the_request_given_up_changes_not
 async fn exceptions_get_their_kinds_and_name_the_place() {
     let (database, heard) = database("kinds", DEADLINE_MS);
     let relaxed = Durability::Relaxed;
-    database.write(&write("put: 1, key: 'k'"), relaxed).await.expect("a write");
+    database.write(&write("put: 1, key: 'k'"), relaxed, false).await.expect("a write");
     for (fields, expected) in [
         ("add: 1, key: 'k'", Kind::Conflict),
         ("put: 1", Kind::Invalid),
@@ -159,7 +159,7 @@ async fn exceptions_get_their_kinds_and_name_the_place() {
         ("delete: { lower: 2, upper: 1 }", Kind::Invalid),
         ("other: 1", Kind::Invalid),
     ] {
-        assert_eq!(kind(database.write(&write(fields), relaxed).await), expected, "{fields}");
+        assert_eq!(kind(database.write(&write(fields), relaxed, false).await), expected, "{fields}");
     }
     let Err(Failure::Error(error)) = database.get(&"none".into(), &1.into()).await else { panic!("there is none") };
     assert_eq!(error.kind(), Kind::NotFound);
@@ -176,7 +176,7 @@ async fn exceptions_get_their_kinds_and_name_the_place() {
 async fn a_page_of_one_has_an_end() {
     let (database, _) = database("pages", DEADLINE_MS);
     for key in 0..3 {
-        database.write(&write(&format!("put: {key}, key: {key}")), Durability::Relaxed).await.expect("a write");
+        database.write(&write(&format!("put: {key}, key: {key}")), Durability::Relaxed, false).await.expect("a write");
     }
     for is_backward in [false, true] {
         let (mut after, mut found) = (None, Vec::new());
@@ -198,7 +198,7 @@ async fn a_page_of_one_has_an_end() {
 #[wasm_bindgen_test]
 async fn what_is_not_answered_is_over_by_the_deadline_and_not_done_later() {
     let (database, heard) = database("late", SHORT_MS);
-    database.write(&write("put: 'before', key: 'k'"), Durability::Relaxed).await.expect("a write");
+    database.write(&write("put: 'before', key: 'k'"), Durability::Relaxed, false).await.expect("a write");
     let other = open("late", None, "").await.expect("another connection");
     call(
         &other,
@@ -206,7 +206,7 @@ async fn what_is_not_answered_is_over_by_the_deadline_and_not_done_later() {
          globalThis.ended = new Promise((resolve) => { held.transaction.oncomplete = resolve; }); \
          const hold = () => { if (isHeld) held.get('k').onsuccess = hold; }; hold();",
     );
-    assert_eq!(kind(database.write(&write("put: 'late', key: 'k'"), Durability::Relaxed).await), Kind::Timeout);
+    assert_eq!(kind(database.write(&write("put: 'late', key: 'k'"), Durability::Relaxed, false).await), Kind::Timeout);
     let put = database.put(&store(), &"late".into(), &"k".into(), false).expect("nothing is wrong with it");
     assert_eq!(put, None, "there is no connection any more: it goes over another");
     call(&other, "globalThis.isHeld = false");

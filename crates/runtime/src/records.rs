@@ -114,9 +114,9 @@ impl IdbDatabase {
     }
 
     /// `runs` are `{ store, verb, values, keys }`, as `Database::write` takes them.
-    pub fn write(&self, runs: Array, is_strict: bool) -> Promise {
+    pub fn write(&self, runs: Array, is_strict: bool, is_careful: bool) -> Promise {
         self.begun(async move |database| {
-            database.write(&runs, durability(is_strict)).await.map(JsValue::from).map_err(throw)
+            database.write(&runs, durability(is_strict), is_careful).await.map(JsValue::from).map_err(throw)
         })
     }
 

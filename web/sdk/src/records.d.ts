@@ -46,7 +46,7 @@ export class IdbDatabase {
     after?: Position | undefined;
     keysOnly?: boolean;
   }): Promise<{ items: unknown[]; last?: Position }>;
-  write(runs: readonly Run[], isStrict: boolean): Promise<IDBValidKey[]>;
+  write(runs: readonly Run[], isStrict: boolean, isCareful: boolean): Promise<IDBValidKey[]>;
   /** Undefined where there is no connection. */
   put(store: string, value: unknown, key: IDBValidKey | undefined, isAdd: boolean): number | undefined;
   /** What the group comes to that the last `put` went to. */

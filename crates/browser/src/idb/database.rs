@@ -11,7 +11,7 @@ use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::JsFuture;
 
 use super::group::Groups;
-use super::js::{Connection, Request, Source, Transaction, issue, names, settle, structured_clone};
+use super::js::{Connection, Request, Source, Transaction, issue, names, request, settle, structured_clone};
 use super::query::{self, Keys, Page, Query};
 use super::{Failure, Listener, Result, failed, timeout, within};
 use crate::errors::{from_js, name};
@@ -229,7 +229,10 @@ impl Database {
 
     /// Does all writes, or none. They come as runs, `{ store, verb, values, keys }`: those of one kind to one store. Answers
     /// the keys.
-    pub async fn write(&self, runs: &Array, durability: Durability) -> Result<Array> {
+    ///
+    /// `is_careful`, one request is answered before the next is made. Where there is no room for a record Firefox (140) takes
+    /// back what was done before it, and says so, and yet keeps what was requested behind it.
+    pub async fn write(&self, runs: &Array, durability: Durability, is_careful: bool) -> Result<Array> {
         let runs = self.parse(runs)?;
         let mut stores: Vec<JsValue> = Vec::new();
         for Run { store, .. } in &runs {
@@ -256,8 +259,13 @@ impl Database {
             };
             let runs = copies.get().unwrap_or(&runs);
             let (keys, pending) = (Array::new(), Map::new());
-            issued(running.transaction(), runs, &keys, &pending).map_err(|thrown| failed(&thrown, &doing))?;
+            let transaction = running.transaction();
             let completed = running.transaction().completed();
+            let issued = match is_careful {
+                true => issued_one_by_one(transaction, runs, &keys).await,
+                false => issued(transaction, runs, &keys, &pending),
+            };
+            issued.map_err(|thrown| failed(&thrown, &doing))?;
             finish(running, completed, &doing).await?;
             settle(&keys, &pending).map_err(|thrown| failed(&thrown, &doing))?;
             Ok(keys)
@@ -512,6 +520,20 @@ pub(super) fn begin(
 fn issued(transaction: &Transaction, runs: &[Run], keys: &Array, pending: &Map) -> std::result::Result<(), JsValue> {
     for run in runs {
         issue(&transaction.object_store(&run.store)?, &run.verb, &run.values, &run.keys, keys, pending)?;
+    }
+    Ok(())
+}
+
+/// The same, each request answered before the next. One that fails ends the transaction, which tells why.
+async fn issued_one_by_one(transaction: &Transaction, runs: &[Run], keys: &Array) -> std::result::Result<(), JsValue> {
+    for run in runs {
+        let source = transaction.object_store(&run.store)?;
+        for (at, value) in run.values.iter().enumerate() {
+            match request(&source, &run.verb, &value, &run.keys.get(at as u32))?.done().await {
+                Ok(key) => keys.push(&key),
+                Err(_) => return Ok(()),
+            };
+        }
     }
     Ok(())
 }

@@ -178,6 +178,9 @@ export function issue(source, verb, values, keys, answers, pending) {
         answers.push(isKnown && isWritten ? key : undefined);
     }
 }
+export function request(source, verb, value, key) {
+    return key === undefined ? source[verb](value) : source[verb](value, key);
+}
 export function settle(answers, pending) {
     for (const [at, request] of pending) answers[at] = request.result;
 }
@@ -194,6 +197,9 @@ extern "C" {
         answers: &Array,
         pending: &Map,
     ) -> JsResult<()>;
+    /// One such call.
+    #[wasm_bindgen(catch)]
+    pub fn request(source: &Source, verb: &str, value: &JsValue, key: &JsValue) -> JsResult<Request>;
     /// Adds what the pending requests have come to.
     #[wasm_bindgen(catch)]
     pub fn settle(answers: &Array, pending: &Map) -> JsResult<()>;

@@ -6,6 +6,7 @@
 import { failure, StatikError } from '../errors.js';
 import type { IdbEnvironment } from '../records.js';
 import { loadRecords, translated, type Records, type WasmSource } from '../records-wasm.js';
+import { look } from './room.js';
 import type { IdbEvent } from './types.js';
 
 /** What opens, reads and writes. */
@@ -31,7 +32,7 @@ export interface EnvironmentOptions {
 /** The catalog is what everything begins with: who cannot open it has no IndexedDB. */
 export async function environment(options: EnvironmentOptions, probe: (environment: Environment) => Promise<void>): Promise<Environment> {
   const { deadlineMs, fallback } = options;
-  const records = await loadRecords(options.wasm);
+  const [records] = await Promise.all([loadRecords(options.wasm), look()]);
   // What a listener throws is the app's.
   const onEvent = (event: IdbEvent) => queueMicrotask(() => options.onEvent(event));
   const common = { records, deadlineMs, onEvent };
