@@ -81,7 +81,10 @@ export const scenes = {
   query: {
     title: `${FOUND.toLocaleString('en')} of ${STORED.toLocaleString('en')} records by an index, ${QUERIES} times`,
     indexes: ['timestamp'],
-    stored: (db) => db.bulk(makeRecords(STORED)),
+    async stored(db) {
+      const records = makeRecords(STORED);
+      for (let i = 0; i < STORED; i += BULK) await db.bulk(records.slice(i, i + BULK));
+    },
     data: () => ranges,
     async run(db, lowers) {
       const answers = [];
