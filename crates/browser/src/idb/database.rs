@@ -143,6 +143,9 @@ impl Drop for Running {
     }
 }
 
+/// A write, and to which of the transaction's stores.
+type Issue = (usize, Write);
+
 /// Something that a transaction does to a store.
 enum Write {
     Put { value: JsValue, key: JsValue },
@@ -443,7 +446,7 @@ impl Database {
     }
 
     /// The stores, each once, and what is done to which of them.
-    fn parse(&self, writes: &Array) -> Result<(Vec<JsValue>, Vec<(usize, Write)>)> {
+    fn parse(&self, writes: &Array) -> Result<(Vec<JsValue>, Vec<Issue>)> {
         let mut stores: Vec<JsValue> = Vec::new();
         let mut parsed = Vec::with_capacity(writes.length() as usize);
         let [store_name, put, add, delete, clear, key_name] =
@@ -520,7 +523,7 @@ pub(super) fn begin(
 async fn issue(
     transaction: &Transaction,
     stores: &[JsValue],
-    writes: &[(usize, Write)],
+    writes: &[Issue],
     is_careful: bool,
 ) -> std::result::Result<Vec<Request>, JsValue> {
     let sources =
