@@ -25,9 +25,12 @@ pub(super) struct Groups {
     deadline_ms: f64,
     throw: fn(Failure) -> JsValue,
     lose: Lose,
-    open: Rc<RefCell<Vec<Rc<Group>>>>,
+    open: Open,
     last: RefCell<JsValue>,
 }
+
+/// Those that are added to.
+type Open = Rc<RefCell<Vec<Rc<Group>>>>;
 
 struct Group {
     connection: Connection,
@@ -129,7 +132,7 @@ impl Groups {
     }
 }
 
-async fn end_when_quiet(open: Rc<RefCell<Vec<Rc<Group>>>>, transaction: Transaction, requests: Array) {
+async fn end_when_quiet(open: Open, transaction: Transaction, requests: Array) {
     let mut seen = None;
     while seen != Some(requests.length()) {
         seen = Some(requests.length());
