@@ -79,9 +79,10 @@ fn store() -> JsValue {
     "store".into()
 }
 
-/// Something to write: `{ store: 'store', …fields }`.
-fn write(fields: &str) -> Array {
-    eval(&format!("[{{ store: 'store', {fields} }}]")).expect("an array").unchecked_into()
+/// One thing to do to the store, by the method of that name, with these sources of a value and a key.
+fn write(verb: &str, value: &str, key: &str) -> Array {
+    let run = format!("[{{ store: 'store', verb: '{verb}', values: [{value}], keys: [{key}] }}]");
+    eval(&run).expect("an array").unchecked_into()
 }
 
 #[wasm_bindgen_test]
@@ -149,17 +150,20 @@ async fn who_holds_a_database_makes_it_busy_and_the_request_given_up_changes_not
 async fn exceptions_get_their_kinds_and_name_the_place() {
     let (database, heard) = database("kinds", DEADLINE_MS);
     let relaxed = Durability::Relaxed;
-    database.write(&write("put: 1, key: 'k'"), relaxed, false).await.expect("a write");
-    for (fields, expected) in [
-        ("add: 1, key: 'k'", Kind::Conflict),
-        ("put: 1", Kind::Invalid),
-        ("put: () => {}, key: 1", Kind::Invalid),
-        ("put: 1, key: {}", Kind::Invalid),
-        ("delete: {}", Kind::Invalid),
-        ("delete: { lower: 2, upper: 1 }", Kind::Invalid),
-        ("other: 1", Kind::Invalid),
+    database.write(&write("put", "1", "'k'"), relaxed, false).await.expect("a write");
+    for (verb, value, key, expected) in [
+        ("add", "1", "'k'", Kind::Conflict),
+        ("put", "1", "undefined", Kind::Invalid),
+        ("put", "() => {}", "1", Kind::Invalid),
+        ("put", "1", "{}", Kind::Invalid),
+        ("delete", "{}", "undefined", Kind::Invalid),
+        ("delete", "{ lower: 2, upper: 1 }", "undefined", Kind::Invalid),
+        ("other", "1", "undefined", Kind::Invalid),
     ] {
-        assert_eq!(kind(database.write(&write(fields), relaxed, false).await), expected, "{fields}");
+        for is_careful in [false, true] {
+            let written = database.write(&write(verb, value, key), relaxed, is_careful).await;
+            assert_eq!(kind(written), expected, "{verb} {value} {key}, careful: {is_careful}");
+        }
     }
     let Err(Failure::Error(error)) = database.get(&"none".into(), &1.into()).await else { panic!("there is none") };
     assert_eq!(error.kind(), Kind::NotFound);
@@ -176,7 +180,8 @@ async fn exceptions_get_their_kinds_and_name_the_place() {
 async fn a_page_of_one_has_an_end() {
     let (database, _) = database("pages", DEADLINE_MS);
     for key in 0..3 {
-        database.write(&write(&format!("put: {key}, key: {key}")), Durability::Relaxed, false).await.expect("a write");
+        let key = key.to_string();
+        database.write(&write("put", &key, &key), Durability::Relaxed, false).await.expect("a write");
     }
     for is_backward in [false, true] {
         let (mut after, mut found) = (None, Vec::new());
@@ -198,7 +203,7 @@ async fn a_page_of_one_has_an_end() {
 #[wasm_bindgen_test]
 async fn what_is_not_answered_is_over_by_the_deadline_and_not_done_later() {
     let (database, heard) = database("late", SHORT_MS);
-    database.write(&write("put: 'before', key: 'k'"), Durability::Relaxed, false).await.expect("a write");
+    database.write(&write("put", "'before'", "'k'"), Durability::Relaxed, false).await.expect("a write");
     let other = open("late", None, "").await.expect("another connection");
     call(
         &other,
@@ -206,7 +211,7 @@ async fn what_is_not_answered_is_over_by_the_deadline_and_not_done_later() {
          globalThis.ended = new Promise((resolve) => { held.transaction.oncomplete = resolve; }); \
          const hold = () => { if (isHeld) held.get('k').onsuccess = hold; }; hold();",
     );
-    assert_eq!(kind(database.write(&write("put: 'late', key: 'k'"), Durability::Relaxed, false).await), Kind::Timeout);
+    assert_eq!(kind(database.write(&write("put", "'late'", "'k'"), Durability::Relaxed, false).await), Kind::Timeout);
     let put = database.put(&store(), &"late".into(), &"k".into(), false).expect("nothing is wrong with it");
     assert_eq!(put, None, "there is no connection any more: it goes over another");
     call(&other, "globalThis.isHeld = false");
