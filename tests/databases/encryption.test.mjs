@@ -4,22 +4,15 @@
  */
 
 import assert from 'node:assert/strict';
-import { after, test } from 'node:test';
-import { newKey, World } from './world.mjs';
+import { test } from 'node:test';
+import { numbersBelow } from '../e2e/random.mjs';
+import { newKey, newWorld } from './world.mjs';
+
+/** @typedef {import('./world.mjs').World} World */
 
 const MARKER = 'MARKER-5b1f';
 const key = await newKey();
 const encryption = { key };
-
-/** @type {World[]} */
-const worlds = [];
-after(async () => { for (const world of worlds) await world.close(); });
-
-function newWorld() {
-  const world = new World();
-  worlds.push(world);
-  return world;
-}
 
 const DATABASES = ['statik_memory', 'statik_state', 'statik_logs', 'statik_catalog'];
 const SEALED = /** @type {[string, string[]][]} */ ([
@@ -265,12 +258,7 @@ test('records from before are read beside sealed ones; a rotation seals them, ex
 test('queries with blind tags answer as plain ones do, also where only some records have them', async () => {
   const seed = Number(process.env.STATIK_SEED ?? 20_251_128);
   console.log(`STATIK_SEED=${seed}`);
-  let state = seed;
-  /** A number below the limit, from a linear congruential generator (Numerical Recipes). @param {number} limit */
-  const below = (limit) => {
-    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
-    return Math.floor((state / 2 ** 32) * limit);
-  };
+  const below = numbersBelow(seed);
   const [world, reference] = [newWorld(), await newWorld().open()];
   const forms = [{}, { encryption }, { encryption, blindTags: true }];
   const tabs = await Promise.all(forms.map((options) => world.open(options)));

@@ -4,22 +4,15 @@
  */
 
 import assert from 'node:assert/strict';
-import { after, test } from 'node:test';
+import { test } from 'node:test';
 import { IDBDatabase } from 'fake-indexeddb';
-import { newKey, World } from './world.mjs';
+import { numbersBelow } from '../e2e/random.mjs';
+import { newKey, newWorld } from './world.mjs';
+
+/** @typedef {import('./world.mjs').World} World */
 
 const key = await newKey();
 const encryption = { key };
-
-/** @type {World[]} */
-const worlds = [];
-after(async () => { for (const world of worlds) await world.close(); });
-
-function newWorld() {
-  const world = new World();
-  worlds.push(world);
-  return world;
-}
 
 const STORES = /** @type {[string, string][]} */ ([
   ['statik_memory', 'episodes'], ['statik_memory', 'concepts'], ['statik_memory', 'skills'],
@@ -170,12 +163,7 @@ test('stopped by its signal it goes on under the same key, with what is left', a
 test('what is written meanwhile, in all tabs, stays', async () => {
   const seed = Number(process.env.STATIK_SEED ?? 20_251_128);
   console.log(`STATIK_SEED=${seed}`);
-  let state = seed;
-  /** A number below the limit, from a linear congruential generator (Numerical Recipes). @param {number} limit */
-  const below = (limit) => {
-    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
-    return Math.floor((state / 2 ** 32) * limit);
-  };
+  const below = numbersBelow(seed);
   const world = newWorld();
   const tabs = await Promise.all([1, 2, 3].map(() => world.open({ encryption })));
   const expected = new Map();

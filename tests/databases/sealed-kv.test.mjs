@@ -3,9 +3,9 @@
  */
 
 import assert from 'node:assert/strict';
-import { after, test } from 'node:test';
+import { test } from 'node:test';
 import { contract } from '../kv/contract.mjs';
-import { newKey, World } from './world.mjs';
+import { newKey, newWorld } from './world.mjs';
 
 /** @type {any} */
 const { IdbStorageAdapter, SealedStorageAdapter } = await import(new URL('../../dist/kv.js', import.meta.url).href);
@@ -14,14 +14,9 @@ const MARKER = 'MARKER-5b1f';
 const encryption = { key: await newKey() };
 const stamp = (/** @type {number} */ at) => `${at.toString(16).padStart(12, '0')}-0000-0000000000000001`;
 
-/** @type {World[]} */
-const worlds = [];
-after(async () => { for (const world of worlds) await world.close(); });
-
 /** @param {boolean} blindKeys */
 async function opened(blindKeys) {
-  const world = new World();
-  worlds.push(world);
+  const world = newWorld();
   const databases = await world.open({ encryption });
   const below = new IdbStorageAdapter({ databases, now: () => 1000 });
   const adapter = new SealedStorageAdapter(below, databases.encryption, { blindKeys });
@@ -30,8 +25,7 @@ async function opened(blindKeys) {
 }
 
 for (const blindKeys of [false, true]) {
-  const world = new World();
-  worlds.push(world);
+  const world = newWorld();
   const databases = await world.open({ encryption });
   const subject = {
     create: (/** @type {any} */ options) => new SealedStorageAdapter(new IdbStorageAdapter({ databases, ...options }), databases.encryption, { blindKeys }),
@@ -99,8 +93,7 @@ test('a rotation seals values and names anew, and refuses to forget an adapter, 
 });
 
 test('without encryption there is no sealed adapter', async () => {
-  const world = new World();
-  worlds.push(world);
+  const world = newWorld();
   const databases = await world.open();
   assert.throws(() => new SealedStorageAdapter(new IdbStorageAdapter({ databases }), databases.encryption), { code: 'Permission' });
 });

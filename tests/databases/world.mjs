@@ -4,6 +4,7 @@
  */
 
 import { readFileSync } from 'node:fs';
+import { after } from 'node:test';
 import { IDBFactory, IDBKeyRange } from 'fake-indexeddb';
 import { Locks } from './locks.mjs';
 
@@ -17,6 +18,17 @@ const wasm = new WebAssembly.Module(readFileSync(new URL('records_bg.wasm', dist
 export const { initializeDatabases, StatikError } = await import(new URL('databases.js', dist).href);
 
 let worlds = 0;
+
+/** @type {World[]} */
+const all = [];
+after(async () => { for (const world of all) await world.close(); });
+
+/** A world that is closed when all tests of the file have ended. */
+export function newWorld() {
+  const world = new World();
+  all.push(world);
+  return world;
+}
 
 /** Databases nobody else has: locks and channels are everybody's, so their name is one of its own. */
 export class World {

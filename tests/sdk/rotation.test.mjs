@@ -5,6 +5,7 @@
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { numbersBelow } from '../e2e/random.mjs';
 import { load } from './load.mjs';
 
 const { rotate, StatikError } = await load("export * from './databases/rotation.js'; export { StatikError } from './errors.js'");
@@ -138,12 +139,7 @@ test('each run gets one step further than what it must do again', async () => {
 test('what is written meanwhile stays, with whichever key, and wherever it is stopped besides', async () => {
   const seed = Number(process.env.STATIK_SEED ?? 20_251_128);
   console.log(`STATIK_SEED=${seed}`);
-  let state = seed;
-  /** A number below the limit, from a linear congruential generator (Numerical Recipes). @param {number} limit */
-  const below = (limit) => {
-    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
-    return Math.floor((state / 2 ** 32) * limit);
-  };
+  const below = numbersBelow(seed);
   for (let turn = 0; turn < 500; turn += 1) {
     const db = database(below(15), 1 + below(4));
     let changes = 40;

@@ -20,14 +20,19 @@ pub trait Thrown {
 
 impl Thrown for Error {
     fn shape(&self) -> Object {
-        let shape = Object::new();
-        set(&shape, "code", self.kind().name());
-        set(&shape, "message", self.to_string());
-        if let Some(path) = self.path() {
-            set(&shape, "path", path);
-        }
-        shape
+        shape_of(self.kind(), &self.to_string(), self.path())
     }
+}
+
+/// What the shapes of all errors have.
+pub fn shape_of(kind: Kind, message: &str, path: Option<&str>) -> Object {
+    let shape = Object::new();
+    set(&shape, "code", kind.name());
+    set(&shape, "message", message);
+    if let Some(path) = path {
+        set(&shape, "path", path);
+    }
+    shape
 }
 
 /// What JavaScript catches.

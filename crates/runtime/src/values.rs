@@ -10,19 +10,14 @@ use statik_sqlite::{Column, Error, Health, SlowQuery, Timings, Value};
 use statik_store::Damage;
 use wasm_bindgen::{JsCast, JsValue};
 
-use crate::convert::{JsResult, Options, Thrown, invalid, set};
+use crate::convert::{JsResult, Options, Thrown, invalid, set, shape_of};
 
 /// The largest integer up to which every one is a `number`.
 const MAX_SAFE: i64 = Number::MAX_SAFE_INTEGER as i64;
 
 impl Thrown for Error {
     fn shape(&self) -> Object {
-        let shape = Object::new();
-        set(&shape, "code", self.kind().name());
-        set(&shape, "message", self.to_string());
-        if let Some(path) = self.path() {
-            set(&shape, "path", path);
-        }
+        let shape = shape_of(self.kind(), &self.to_string(), self.path());
         if let Some(code) = self.sqlite_code() {
             set(&shape, "sqliteCode", code);
         }

@@ -10,6 +10,8 @@
  * Writing transactions say BEGIN IMMEDIATE, because OPFSWriteAheadVFS refuses writes in a deferred one.
  */
 
+import { generator } from './generator.js';
+
 const ITEMS = 100_000;
 const KEYS = 1_000;
 const COMMITS = 500;
@@ -31,17 +33,6 @@ export const schema = `
   CREATE TABLE draft(id INTEGER PRIMARY KEY, at INTEGER NOT NULL, body TEXT NOT NULL);
   CREATE TABLE attachment(id INTEGER PRIMARY KEY, bytes BLOB NOT NULL);
   CREATE VIRTUAL TABLE document USING fts5(body);`;
-
-/** Mulberry32: small, seeded, good enough to spread keys. Returns an integer in [0, bound). */
-function generator(seed) {
-  let state = seed;
-  return (bound) => {
-    state = (state + 0x6d2b79f5) | 0;
-    let t = Math.imul(state ^ (state >>> 15), 1 | state);
-    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
-    return ((t ^ (t >>> 14)) >>> 0) % bound;
-  };
-}
 
 /** Compares numbers, strings and arrays of them. The message shows where long lists begin to differ. */
 function expectEqual(what, actual, expected) {

@@ -260,7 +260,7 @@ impl Database {
             let runs = copies.get().unwrap_or(&runs);
             let (keys, pending) = (Array::new(), Map::new());
             let transaction = running.transaction();
-            let completed = running.transaction().completed();
+            let completed = transaction.completed();
             let issued = match is_careful {
                 true => issued_one_by_one(transaction, runs, &keys).await,
                 false => issued(transaction, runs, &keys, &pending),

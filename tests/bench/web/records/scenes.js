@@ -4,6 +4,8 @@
  * Only in those that are `isSealable` encryption has a part.
  */
 
+import { generator } from '../generator.js';
+
 const BULK = 10_000;
 const SINGLES = 1_000;
 const STORED = 100_000;
@@ -12,17 +14,6 @@ const QUERIES = 10;
 
 const RECORD_BYTES = 200;
 const DAY_MS = 86_400_000;
-
-/** Uniform integers below a bound, the same ones on every run (mulberry32). */
-function generator(seed) {
-  let state = seed;
-  return (bound) => {
-    state = (state + 0x6d2b79f5) | 0;
-    let t = Math.imul(state ^ (state >>> 15), 1 | state);
-    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
-    return ((t ^ (t >>> 14)) >>> 0) % bound;
-  };
-}
 
 /** Records of 200 bytes as JSON, whose timestamps are their order. */
 function makeRecords(count) {

@@ -19,7 +19,7 @@ import { request } from '../migrations/indexeddb.js';
 import { translated } from '../records-wasm.js';
 import { hold, type Release } from '../locks.js';
 
-export const CATALOG = 'statik_catalog';
+const CATALOG = 'statik_catalog';
 
 /** What a logical name means. */
 export interface Entry {

@@ -10,6 +10,7 @@
  */
 import { failure } from '../errors.js';
 import { environment, type Environment } from '../idb/environment.js';
+import { estimate } from '../idb/room.js';
 import type { Idb, IdbEvent } from '../idb/types.js';
 import type { IndexedDbMigration } from '../migrations/indexeddb.js';
 import type { DatabaseShape, Difference } from '../migrations/schema.js';
@@ -228,11 +229,6 @@ export class Databases {
 /** What an app's databases have behind their names. */
 function suffixOf(name: string | undefined): string {
   return name === undefined ? '' : `@${name}`;
-}
-
-/** What the browser tells; nothing where it does not, as in some private windows. */
-async function estimate(): Promise<StorageEstimate> {
-  return await globalThis.navigator?.storage?.estimate().catch(() => undefined) ?? {};
 }
 
 function wasmOf(given: DatabasesOptions['wasm']): URL | WebAssembly.Module | undefined {

@@ -16,6 +16,7 @@
  * `rotate()` comes by.
  */
 import { failure, StatikError } from '../errors.js';
+import { toHex } from '../hex.js';
 import type { Idb } from '../idb/types.js';
 import { hold, type Release } from '../locks.js';
 import type { Records } from '../records-wasm.js';
@@ -355,11 +356,7 @@ function stopped(): StatikError {
 /** Keyfiles that say the same have one digest. */
 function isSame(a: Keyfile | undefined, b: Keyfile | undefined): boolean {
   const [digestA, digestB] = [a?.digest, b?.digest];
-  return digestA === digestB || (digestA instanceof Uint8Array && digestB instanceof Uint8Array && hexOf(digestA) === hexOf(digestB));
-}
-
-function hexOf(bytes: Uint8Array): string {
-  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, '0')).join('');
+  return digestA === digestB || (digestA instanceof Uint8Array && digestB instanceof Uint8Array && toHex(digestA) === toHex(digestB));
 }
 
 /** A data key's id, as errors tell it. */

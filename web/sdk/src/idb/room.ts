@@ -25,6 +25,11 @@ export function isRoomShort(): boolean {
 /** Looks now. A browser that does not tell is taken to have room. */
 export async function look(): Promise<void> {
   lookedMs = performance.now();
-  const { quota, usage } = await globalThis.navigator?.storage?.estimate().catch(() => undefined) ?? {};
+  const { quota, usage } = await estimate();
   isShort = quota !== undefined && usage !== undefined && quota - usage < SHORT_BYTES;
+}
+
+/** What the browser tells of the origin; nothing where it does not, as in some private windows. */
+export async function estimate(): Promise<StorageEstimate> {
+  return await globalThis.navigator?.storage?.estimate().catch(() => undefined) ?? {};
 }

@@ -8,6 +8,7 @@
  * clock as it was. Node ids are to be different for each replica and each tab that writes: nothing here can check that.
  */
 import { failure } from '../errors.js';
+import { toHex } from '../hex.js';
 
 /** The last millisecond that a stamp can hold, in the year 10889. */
 export const MAX_WALL_MS = 2 ** 48 - 1;
@@ -131,5 +132,5 @@ function isLater(a: Timestamp, b: Timestamp): boolean {
 }
 
 function randomNode(): string {
-  return Array.from(crypto.getRandomValues(new Uint8Array(8)), (byte) => byte.toString(16).padStart(2, '0')).join('');
+  return toHex(crypto.getRandomValues(new Uint8Array(8)));
 }

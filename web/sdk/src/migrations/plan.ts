@@ -7,6 +7,7 @@
  * gap; whatever is refused is refused before the first step.
  */
 import { failure, StatikError } from '../errors.js';
+import { toHex } from '../hex.js';
 import type { Migration, MigrationEntry, MigrationProgress } from '../types.js';
 
 /** A migration that was found good, with its checksum. `Step` is what takes it: a function, or SQL text. */
@@ -155,8 +156,7 @@ async function digest({ version, name, up, down }: Omit<Prepared<unknown>, 'chec
   if (globalThis.crypto?.subtle === undefined) {
     throw failure('Unsupported', `migrate: there is no WebCrypto here (no secure context) to make checksums with; give migration ${version} its option checksum`);
   }
-  const bytes = new Uint8Array(await crypto.subtle.digest('SHA-256', new TextEncoder().encode(text)));
-  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, '0')).join('');
+  return toHex(new Uint8Array(await crypto.subtle.digest('SHA-256', new TextEncoder().encode(text))));
 }
 
 function stepOf<Step>({ version, name, checksum }: Prepared<Step>, direction: 'up' | 'down', run: Step): PlannedStep<Step> {
