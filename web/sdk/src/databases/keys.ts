@@ -166,12 +166,14 @@ async function open(keyfile: unknown, secret: Secret): Promise<{ file: Keyfile; 
   const fields: [string, WrappedKey][] = [...file.keys.map((key, at): [string, WrappedKey] => [`keys[${at}]`, key]), ['names', file.names]];
   const raw = await Promise.all(fields.map(([, key]) => unwrap(key.wrapped, wrapping)));
   if (raw.every((key) => key === undefined)) throw failure('Permission', 'unlocking: the secret opens none of the keyfile\'s keys');
-  const opened = await Promise.all(fields.map(async ([field, { check }], at) => {
+  const opened: Bytes[] = [];
+  // One after another, so that of several wrong fields always the first one is told.
+  for (const [at, [field, { check }]] of fields.entries()) {
     const key = raw[at];
     if (key === undefined) throw corrupt(`${field}.wrapped`, 'a key that this secret wrapped', 'another');
     if (!same(await checkOf(key), check)) throw corrupt(`${field}.check`, 'the check of the key beside it', 'another');
-    return key;
-  }));
+    opened.push(key);
+  }
   const names = opened.pop()!;
   const keys = new Map(file.keys.map(({ id }, at) => [id, opened[at]!]));
   return { file, wrapping, unlocked: { keys, current: file.current, names } };
